@@ -1,0 +1,96 @@
+"""Where the sequences of a packed batch begin and end, and putting rows in front of each of them.
+
+Outside attention a batch is one plain matrix: the tokens of all its sequences, one after another,
+without padding. A `Layout` says which rows belong together; the array itself does not know.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+
+import numpy as np
+
+from .backend import xp_of
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The sequences of one packed matrix (N, C).
+
+    lengths   rows of each sequence, in their order; they add up to N
+    starts    the position (of `wpe`) of each sequence's first row
+    virtual   rows at the front of each sequence that are not text (prompt tuning puts them there)
+    fresh     True: the sequences begin here. False: they continue what a KV cache holds.
+    """
+
+    lengths: tuple[int, ...]
+    starts: tuple[int, ...]
+    virtual: tuple[int, ...]
+    fresh: bool = True
+
+    @classmethod
+    def of(cls, lengths):
+        """Text alone: sequences of these lengths, from position 0, nothing in front."""
+        zeros = (0,) * len(lengths)
+        return cls(tuple(lengths), zeros, zeros)
+
+    @cached_property
+    def spans(self):
+        """(begin, end) of each sequence's rows."""
+        ends = tuple(accumulate(self.lengths))
+        return tuple((end - n, end) for n, end in zip(self.lengths, ends, strict=True))
+
+    @cached_property
+    def positions(self):
+        """The position of every row, (N,)."""
+        return np.concatenate([np.arange(s, s + n) for s, n in zip(self.starts, self.lengths, strict=True)])
+
+    @cached_property
+    def text_rows(self):
+        """The rows that hold text, in order: all but the virtual ones."""
+        return np.concatenate(
+            [np.arange(a + p, b) for (a, b), p in zip(self.spans, self.virtual, strict=True)]
+        )
+
+    @cached_property
+    def first_rows(self):
+        """The first row of each sequence, (S,)."""
+        return np.array([a for a, _ in self.spans])
+
+    def shifted(self, P):
+        """The same rows, P positions later: what a prefix of P keys does to the text behind it."""
+        return replace(self, starts=tuple(s + P for s in self.starts))
+
+
+def prepend(rows, x, layout):
+    r"""Put the same rows in front of every sequence: $x'_s = [\,rows\,; x_s\,]$.
+
+    rows (P, C), x (N, C) -> x' (N + S P, C) and its layout. Sequences that continue a KV cache have
+    their rows already and are left alone.
+    """
+    if not layout.fresh:
+        return x, layout
+    P = len(rows)
+    pieces = [piece for a, b in layout.spans for piece in (rows, x[a:b])]
+    return xp_of(x).concatenate(pieces), replace(
+        layout,
+        lengths=tuple(n + P for n in layout.lengths),
+        virtual=tuple(v + P for v in layout.virtual),
+    )
+
+
+def prepend_backward(dx, P, layout):
+    """dx (N + S P, C) -> drows (P, C), summed over the sequences that shared the rows; dx (N, C).
+
+    layout: of the rows before `prepend`.
+    """
+    begins = [a + s * P for s, (a, _) in enumerate(layout.spans)]
+    drows = sum(dx[a : a + P] for a in begins)
+    text = [dx[a + P : a + P + n] for a, n in zip(begins, layout.lengths, strict=True)]
+    return drows, xp_of(dx).concatenate(text)
+
+
+def pack_ids(sequences):
+    """[ids, ...] -> the ids of all, one sequence after another (N,), and their layout."""
+    ids = [np.asarray(s, dtype=np.int64) for s in sequences]
+    return np.concatenate(ids), Layout.of([len(s) for s in ids])
