@@ -1,0 +1,117 @@
+"""Method: where a fine-tuning method can act on GPT-2. Every site is the identity here. Read this first.
+
+The model calls a method at four sites, in this order for every token:
+
+    embed         the token embeddings of all sequences, before positions are added
+    linear        each linear layer: `linear_input` is what enters it, `linear` is what leaves it
+    keys_values   keys and values of one layer, before attention
+    sublayer      the output of attention ("h.3.attn") and of the MLP ("h.3.mlp"), before it is added
+                  to the residual stream
+
+A site returns what it was given, changed or not, and a cache; its `_backward` stands right under it and
+returns the gradients of what the site was given, and a dict of the gradients of the method's tensors.
+A site may change in place the array it is there for (y, h): the model made it for the site. It must not
+write into anything else.
+
+Besides the sites a method says which base parameters train (`select`), and may compute something once
+per step for all layers (`start`, `finish`).
+
+Tensors are named by where they act: "h.3.attn.c_attn.lora_A" acts at the linear layer "h.3.attn.c_attn".
+From that the model knows where its backward pass may stop.
+"""
+
+from dataclasses import dataclass
+
+from ..errors import InputError
+
+
+@dataclass
+class Method:
+    """A fine-tuning method: its configuration (the fields) and its code. This one changes nothing."""
+
+    @property
+    def num_virtual_tokens(self):
+        """How many positions the method takes in front of every sequence."""
+        return 0
+
+    def select(self, name):
+        """Does the base parameter `name` ("h.0.ln_1.bias") train?"""
+        return False
+
+    def init(self, model, rng):
+        """The method's own tensors, name -> array, made with the NumPy generator `rng`.
+
+        Raises InputError where the configuration does not fit the model.
+        """
+        return {}
+
+    def start(self, tensors, step):
+        """Once per step, before the forward: the tensors that train -> the tensors that the sites read."""
+        return tensors, None
+
+    def finish(self, dtensors, cache):
+        """Once per step, after the backward: gradients of what the sites read -> of what trains."""
+        return dtensors
+
+    def embed(self, x, layout, step):
+        """x (N, C) token embeddings -> x' (N', C) and its layout: rows may be put in front of sequences."""
+        return x, layout, None
+
+    def embed_backward(self, dx, cache, step):
+        """dx' (N', C) -> dx (N, C)."""
+        return dx, {}
+
+    def linear_input(self, name, x, step):
+        """x (N, I): what enters the linear layer `name`. -> x' (N, I)."""
+        return x, None
+
+    def linear_input_backward(self, dx, cache, step):
+        """dx' (N, I) -> dx (N, I)."""
+        return dx, {}
+
+    def linear(self, name, x, y, step):
+        """x (N, I), y = x W + b (N, O) -> y' (N, O). W is step.weights[name + ".weight"]."""
+        return y, None
+
+    def linear_backward(self, dy, cache, step):
+        """dy' (N, O) -> dy (N, O), and dx (N, I) where y' depends on x by another way than y, else None."""
+        return dy, None, {}
+
+    def keys_values(self, layer, k, v, x, layout, step):
+        """k, v (N, C) of the layer, x (N, C) what they were computed from -> k', v' (N', C), their layout."""
+        return k, v, layout, None
+
+    def keys_values_backward(self, dk, dv, cache, step):
+        """dk', dv' (N', C) -> dk, dv (N, C), and dx (N, C) or None."""
+        return dk, dv, None, {}
+
+    def sublayer(self, name, x, h, layout, step):
+        """x (N, C) the residual stream before the sublayer, h (N, C) its output -> h' (N, C)."""
+        return h, None
+
+    def sublayer_backward(self, dh, cache, step):
+        """dh' (N, C) -> dh (N, C), and dx (N, C) or None."""
+        return dh, None, {}
+
+    def merge(self, weights, tensors):
+        """{name: new weight} that give a plain GPT-2 the logits that `weights` have under the method.
+
+        Raises InputError where no weights can.
+        """
+        raise InputError(f"{type(self).__name__} cannot be merged into the base weights")
+
+    def unmerge(self, weights, tensors):
+        """What `merge` was given, from what it made, to rounding. Raises InputError where that is lost."""
+        raise InputError(f"{type(self).__name__} cannot be taken out of merged weights again")
+
+
+def add_grads(grads, more):
+    """grads += more, name by name; a tensor used in two places gets both gradients."""
+    for name, g in more.items():
+        grads[name] = grads[name] + g if name in grads else g
+    return grads
+
+
+def add_dx(dx, more):
+    """The sum of two gradients of x, either of which may be None: nothing flows that way."""
+    return more if dx is None else dx if more is None else dx + more

@@ -1,0 +1,147 @@
+"""Several methods on one model. A hybrid is a chain plus what joins its parts."""
+
+from ..errors import InputError
+from .base import Method, add_dx, add_grads
+
+
+class Chain(Method):
+    """Several methods on one model: applied in their order at every site, and in reverse going back.
+
+    An empty chain is the frozen model itself.
+    """
+
+    def __init__(self, methods):
+        self.methods = list(methods)
+
+    @property
+    def num_virtual_tokens(self):
+        """Each part takes its positions in front of what the others took."""
+        return sum(m.num_virtual_tokens for m in self.methods)
+
+    def select(self, name):
+        """Trains what any part trains."""
+        return any(m.select(name) for m in self.methods)
+
+    def init(self, model, rng):
+        """The tensors of all parts. Raises InputError where two parts own the same one."""
+        tensors = {}
+        for m in self.methods:
+            own = m.init(model, rng)
+            if twice := tensors.keys() & own.keys():
+                raise InputError(f"two methods of the chain act by the same tensor {min(twice)!r}")
+            tensors |= own
+        return tensors
+
+    def start(self, tensors, step):
+        """Each part replaces its own tensors and passes the others through."""
+        caches = []
+        for m in self.methods:
+            tensors, cache = m.start(tensors, step)
+            caches.append(cache)
+        return tensors, caches
+
+    def finish(self, dtensors, caches):
+        """`start`, backwards."""
+        for m, cache in self._reversed(caches):
+            dtensors = m.finish(dtensors, cache)
+        return dtensors
+
+    def embed(self, x, layout, step):
+        """x -> every part in turn; a later part puts its rows in front of an earlier one's."""
+        caches = []
+        for m in self.methods:
+            x, layout, cache = m.embed(x, layout, step)
+            caches.append(cache)
+        return x, layout, caches
+
+    def embed_backward(self, dx, caches, step):
+        """`embed`, backwards."""
+        grads = {}
+        for m, cache in self._reversed(caches):
+            dx, g = m.embed_backward(dx, cache, step)
+            add_grads(grads, g)
+        return dx, grads
+
+    def linear_input(self, name, x, step):
+        """x -> every part in turn."""
+        caches = []
+        for m in self.methods:
+            x, cache = m.linear_input(name, x, step)
+            caches.append(cache)
+        return x, caches
+
+    def linear_input_backward(self, dx, caches, step):
+        """`linear_input`, backwards."""
+        grads = {}
+        for m, cache in self._reversed(caches):
+            dx, g = m.linear_input_backward(dx, cache, step)
+            add_grads(grads, g)
+        return dx, grads
+
+    def linear(self, name, x, y, step):
+        """y -> every part in turn; all read the same x."""
+        caches = []
+        for m in self.methods:
+            y, cache = m.linear(name, x, y, step)
+            caches.append(cache)
+        return y, caches
+
+    def linear_backward(self, dy, caches, step):
+        """`linear`, backwards; the parts' own ways to x add up."""
+        dx, grads = None, {}
+        for m, cache in self._reversed(caches):
+            dy, dx_m, g = m.linear_backward(dy, cache, step)
+            dx = add_dx(dx, dx_m)
+            add_grads(grads, g)
+        return dy, dx, grads
+
+    def keys_values(self, layer, k, v, x, layout, step):
+        """k, v -> every part in turn."""
+        caches = []
+        for m in self.methods:
+            k, v, layout, cache = m.keys_values(layer, k, v, x, layout, step)
+            caches.append(cache)
+        return k, v, layout, caches
+
+    def keys_values_backward(self, dk, dv, caches, step):
+        """`keys_values`, backwards."""
+        dx, grads = None, {}
+        for m, cache in self._reversed(caches):
+            dk, dv, dx_m, g = m.keys_values_backward(dk, dv, cache, step)
+            dx = add_dx(dx, dx_m)
+            add_grads(grads, g)
+        return dk, dv, dx, grads
+
+    def sublayer(self, name, x, h, layout, step):
+        """h -> every part in turn; all read the same x."""
+        caches = []
+        for m in self.methods:
+            h, cache = m.sublayer(name, x, h, layout, step)
+            caches.append(cache)
+        return h, caches
+
+    def sublayer_backward(self, dh, caches, step):
+        """`sublayer`, backwards."""
+        dx, grads = None, {}
+        for m, cache in self._reversed(caches):
+            dh, dx_m, g = m.sublayer_backward(dh, cache, step)
+            dx = add_dx(dx, dx_m)
+            add_grads(grads, g)
+        return dh, dx, grads
+
+    def merge(self, weights, tensors):
+        """Every part in turn, each on what the one before left."""
+        merged = {}
+        for m in self.methods:
+            merged |= m.merge(weights | merged, tensors)
+        return merged
+
+    def unmerge(self, weights, tensors):
+        """`merge`, backwards."""
+        unmerged = {}
+        for m in reversed(self.methods):
+            unmerged |= m.unmerge(weights | unmerged, tensors)
+        return unmerged
+
+    def _reversed(self, caches):
+        return zip(reversed(self.methods), reversed(caches), strict=True)

@@ -1,0 +1,1 @@
+"""Methods that act beside a weight matrix."""

@@ -1,0 +1,1 @@
+"""Methods that train existing weights of the base, and add none."""
