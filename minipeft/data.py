@@ -1,0 +1,196 @@
+"""Text to batches: JSONL rows -> token ids -> packed batches.
+
+A row is {"prompt": ..., "completion": ...}: the loss counts on the completion and the end token; or
+{"text": ...}: it counts on everything.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError
+from .layout import Layout, pack_ids
+
+
+@dataclass
+class Batch:
+    """Packed sequences: ids (N,), where they begin and end, and which tokens count in the loss (N,)."""
+
+    ids: np.ndarray
+    layout: Layout
+    labelled: np.ndarray
+
+    def __len__(self):
+        return len(self.layout.lengths)
+
+    def targets(self, layout):
+        """The rows of `layout` that predict a labelled token, and these tokens, (M,) each.
+
+        Row r predicts row r + 1. Nothing predicts the first row of a sequence: a labelled first token
+        counts only where a method put rows in front of it.
+        """
+        rows = layout.text_rows  # where each token lies in `layout`
+        predicted = self.labelled & ~np.isin(rows, layout.first_rows)
+        return rows[predicted] - 1, self.ids[predicted]
+
+    def split(self, n):
+        """At most n batches with the same sequences, their numbers of tokens as equal as can be."""
+        lengths = self.layout.lengths
+        parts = [[] for _ in range(min(n, len(lengths)))]
+        for s in sorted(range(len(lengths)), key=lambda s: -lengths[s]):
+            min(parts, key=lambda part: sum(lengths[i] for i in part)).append(s)
+        return [self.take(sorted(part)) for part in parts]
+
+    def take(self, sequences):
+        """The batch of these sequences alone."""
+        rows = np.concatenate([np.arange(*self.layout.spans[s]) for s in sequences])
+        layout = Layout.of([self.layout.lengths[s] for s in sequences])
+        return Batch(self.ids[rows], layout, self.labelled[rows])
+
+
+def pack(pairs):
+    """[(prompt ids, completion ids), ...] -> a Batch; the loss counts on the completions."""
+    if not pairs:
+        raise InputError("a batch needs at least one sequence")
+    ids, layout = pack_ids([[*prompt, *completion] for prompt, completion in pairs])
+    labelled = [flag for p, c in pairs for flag in [False] * len(p) + [True] * len(c)]
+    return Batch(ids, layout, np.array(labelled, dtype=bool))
+
+
+# ------------------------------------------------------------------------------------------- reading
+
+
+def read_jsonl(path):
+    """A JSONL file -> its rows. Raises InputError with file and line for anything that is no such row."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    rows = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{path}, line {number}: not JSON: {error.msg} at column {error.colno}"
+            ) from None
+        check_row(row, f"{path}, line {number}")
+        rows.append(row)
+    if not rows:
+        raise InputError(f"{path}: no rows in it")
+    return rows
+
+
+def check_row(row, where):
+    """Raise InputError unless `row` has the strings "prompt" and "completion", or "text"."""
+    fields = ("text",) if isinstance(row, dict) and "text" in row else ("prompt", "completion")
+    if not isinstance(row, dict) or any(not isinstance(row.get(f), str) for f in fields):
+        raise InputError(f'{where}: want {{"prompt": "...", "completion": "..."}} or {{"text": "..."}}')
+    if not row[fields[-1]]:
+        raise InputError(f'{where}: "{fields[-1]}" is empty')
+
+
+def load_tokenizer(folder):
+    """The tokenizer of a folder: tokenizer.json, or vocab.json + merges.txt; None where there is none."""
+    from tokenizers import Tokenizer
+    from tokenizers.implementations import ByteLevelBPETokenizer
+
+    folder = Path(folder)
+    try:
+        if (folder / "tokenizer.json").is_file():
+            return Tokenizer.from_file(str(folder / "tokenizer.json"))
+        if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+            bpe = ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+            bpe.add_special_tokens(["<|endoftext|>"])
+            return Tokenizer.from_str(bpe.to_str())
+    except Exception as error:  # `tokenizers` raises bare Exception
+        raise InputError(f"{folder}: the tokenizer's files cannot be read: {error}") from None
+    return None
+
+
+# ------------------------------------------------------------------------------------------- encoding
+
+
+def encode_rows(rows, model, on_long="refuse"):
+    """Rows -> [(prompt ids, completion ids), ...] with the end token, and how many were too long.
+
+    on_long, for rows with more tokens than the model has positions (less a method's virtual tokens):
+    "refuse" raises InputError; "cut" shortens them, the prompt from its front, then the completion from
+    its end; "drop" leaves them out.
+    """
+    if on_long not in ("refuse", "cut", "drop"):
+        raise InputError(f"on_long must be 'refuse', 'cut' or 'drop', not {on_long!r}")
+    if model.tokenizer is None:
+        raise InputError(
+            "the model has no tokenizer: put tokenizer.json (or vocab.json, merges.txt) beside it"
+        )
+    room = model.config.n_positions - model.num_virtual_tokens
+    prompts = model.tokenizer.encode_batch([row.get("prompt", "") for row in rows])
+    completions = model.tokenizer.encode_batch([row.get("text", row.get("completion")) for row in rows])
+    pairs, long = [], 0
+    for i, (p, c) in enumerate(zip(prompts, completions, strict=True)):
+        prompt, completion = p.ids, [*c.ids, model.config.eos_token_id]
+        if len(prompt) + len(completion) > room:
+            long += 1
+            if on_long == "refuse":
+                raise InputError(
+                    f"row {i + 1}: {len(prompt)} + {len(completion)} tokens; the model has room for {room}: "
+                    "choose on_long 'cut' or 'drop', or shorten it"
+                )
+            if on_long == "drop":
+                continue
+            completion = completion[: room - 1] if prompt else completion[:room]
+            prompt = prompt[-(room - len(completion)) :] if prompt else prompt
+        pairs.append((prompt, completion))
+    if not pairs:
+        raise InputError(f"none of the {len(rows)} rows fits the model's {room} positions")
+    check_ids(pairs, model)
+    return pairs, long
+
+
+def check_ids(pairs, model):
+    """Raise InputError where a pair is empty, does not fit the model, or has an id it does not know."""
+    V, P, room = model.config.vocab_size, model.num_virtual_tokens, model.config.n_positions
+    for i, pair in enumerate(pairs):
+        ids = np.concatenate([np.asarray(part, dtype=np.int64) for part in pair])
+        if len(ids) == 0:
+            raise InputError(f"sequence {i} is empty")
+        if ids.min() < 0 or ids.max() >= V:
+            bad = ids[(ids < 0) | (ids >= V)][0]
+            raise InputError(f"sequence {i}: token id {bad} is not in 0 ... {V - 1}")
+        if P + len(ids) > room:
+            raise InputError(
+                f"sequence {i}: {P} virtual + {len(ids)} tokens, and the model has {room} positions"
+            )
+
+
+def load_pairs(data, model, on_long="refuse"):
+    """A JSONL path, a list of rows, or a list of (prompt ids, completion ids) -> such pairs, checked."""
+    if isinstance(data, str | Path):
+        data = read_jsonl(data)
+    data = list(data)
+    if not data:
+        raise InputError("the data is empty")
+    if isinstance(data[0], dict):
+        for i, row in enumerate(data, 1):
+            check_row(row, f"row {i}")
+        return encode_rows(data, model, on_long)
+    check_ids(data, model)
+    return data, 0
+
+
+def batches(pairs, batch_size, rng=None):
+    """Batches of the pairs, in order; with `rng`, without end, each epoch in a new random order."""
+    while True:
+        order = np.arange(len(pairs)) if rng is None else rng.permutation(len(pairs))
+        for i in range(0, len(order), batch_size):
+            yield pack([pairs[j] for j in order[i : i + batch_size]])
+        if rng is None:
+            return
