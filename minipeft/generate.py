@@ -1,0 +1,274 @@
+"""Generation: a KV cache, greedy decoding, sampling, beam search; any model with `step` (GPT2, PeftModel)."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from . import gpt2
+from .backend import like, to_host, xp_of
+from .errors import InputError
+from .layout import pack_ids
+
+
+class KVCache:
+    """Keys and values of every layer for S sequences, each with room for `capacity` rows.
+
+    k[layer], v[layer]: (S capacity, C); sequence s owns rows from s * capacity, and uses the first
+    lengths[layer][s]. What a method put in front (a prefix) is part of it.
+    """
+
+    def __init__(self, config, S, capacity, like_array):
+        xp, shape = xp_of(like_array), (S * capacity, config.n_embd)
+        self.capacity = capacity
+        self.k = [xp.empty(shape, like_array.dtype) for _ in range(config.n_layer)]
+        self.v = [xp.empty(shape, like_array.dtype) for _ in range(config.n_layer)]
+        self.lengths = [[0] * S for _ in range(config.n_layer)]
+
+    def append(self, layer, k, v, layout):
+        """Add the rows of each sequence. -> all keys, all values, and the (begin, end) of each sequence's."""
+        spans = []
+        for s, (a, b) in enumerate(layout.spans):
+            begin = s * self.capacity
+            end = begin + self.lengths[layer][s]
+            self.k[layer][end : end + b - a] = k[a:b]
+            self.v[layer][end : end + b - a] = v[a:b]
+            self.lengths[layer][s] += b - a
+            spans.append((begin, end + b - a))
+        return self.k[layer], self.v[layer], spans
+
+    def select(self, sequences):
+        """Keep these sequences, in this order; one may be taken several times (beams)."""
+        for layer, lengths in enumerate(self.lengths):
+            for cache in (self.k, self.v):
+                rows = cache[layer].reshape(-1, self.capacity, cache[layer].shape[1])
+                cache[layer] = rows[sequences].reshape(-1, rows.shape[2])
+            self.lengths[layer] = [lengths[s] for s in sequences]
+
+
+# ------------------------------------------------------------------------------------ logits of the model
+
+
+def logits(model, sequences):
+    """[ids, ...] -> [(T, V), ...]: row t scores the token after ids[: t + 1]. Virtual tokens have no row."""
+    check(model, sequences)
+    step = model.step()
+    ids, layout = pack_ids(sequences)
+    x, layout, _ = gpt2.forward(like(step.weights["wte.weight"], ids), layout, step)
+    z = gpt2.logits(x[like(x, layout.text_rows)], step)
+    return xp_of(z).split(z, np.cumsum([len(s) for s in sequences])[:-1])
+
+
+def next_logits(step, sequences):
+    """Scores of the token after each sequence, (S, V), on the host.
+
+    With a KV cache in `step`, `sequences` holds what is new since the last call, and the rest is there.
+    """
+    ids, layout = pack_ids(sequences)
+    if step.kv_cache is not None and any(step.kv_cache.lengths[0]):
+        layout = replace(layout, starts=tuple(step.kv_cache.lengths[0]), fresh=False)
+    x, layout, _ = gpt2.forward(like(step.weights["wte.weight"], ids), layout, step)
+    last = np.array([b - 1 for _, b in layout.spans])
+    return to_host(gpt2.logits(x[like(x, last)], step))
+
+
+def check(model, sequences, max_new_tokens=0):
+    """Raise InputError where a sequence is empty, too long for the model, or has an id it does not know."""
+    config, P = model.config, model.num_virtual_tokens
+    for i, ids in enumerate(sequences):
+        if len(ids) == 0:
+            raise InputError(f"sequence {i} is empty: a model needs at least one token to go on from")
+        if min(ids) < 0 or max(ids) >= config.vocab_size:
+            bad = next(t for t in ids if not 0 <= t < config.vocab_size)
+            raise InputError(f"sequence {i}: token id {bad} is not in 0 ... {config.vocab_size - 1}")
+        if P + len(ids) + max_new_tokens > config.n_positions:
+            raise InputError(
+                f"sequence {i}: {P} virtual + {len(ids)} tokens + {max_new_tokens} to come "
+                f"are more than the model's {config.n_positions} positions"
+            )
+
+
+# --------------------------------------------------------------------------------------------- decoding
+
+
+def generate_ids(
+    model,
+    prompts,
+    max_new_tokens=40,
+    do_sample=False,
+    temperature=1.0,
+    top_k=0,
+    top_p=1.0,
+    repetition_penalty=1.0,
+    num_beams=1,
+    length_penalty=1.0,
+    seed=0,
+    use_cache=True,
+    on_token=None,
+):
+    """Continue each prompt: [ids, ...] -> [new ids, ...], up to but without the end token.
+
+    Names and meanings are those of `transformers`' generate. top_k 0 and top_p 1 keep every token;
+    repetition_penalty counts the prompt too; num_beams > 1 is beam search, scored by the sum of
+    log-probabilities over length ** length_penalty. on_token(i, id) is called as tokens come.
+    Raises InputError where a prompt and its continuation do not fit the model.
+    """
+    if max_new_tokens < 1 or num_beams < 1:
+        raise InputError(f"max_new_tokens ({max_new_tokens}) and num_beams ({num_beams}) must be 1 or more")
+    if do_sample and not temperature > 0:
+        raise InputError(f"temperature must be above 0, not {temperature}: leave out sampling for greedy")
+    if do_sample and not 0 < top_p <= 1:
+        raise InputError(f"top_p must be above 0 and at most 1, not {top_p}")
+    check(model, prompts, max_new_tokens)
+    if num_beams > 1:
+        if do_sample:
+            raise InputError("beam search does not sample: leave out one of num_beams and do_sample")
+        return [
+            beam_search(model, p, max_new_tokens, num_beams, length_penalty, repetition_penalty)
+            for p in prompts
+        ]
+    rng = np.random.default_rng(seed)
+
+    def choose(z, so_far):
+        z = penalised(z, so_far, repetition_penalty)
+        return sample(z, temperature, top_k, top_p, rng) if do_sample else int(z.argmax())
+
+    return decode(model, prompts, max_new_tokens, choose, use_cache, on_token)
+
+
+def decode(model, prompts, max_new_tokens, choose, use_cache=True, on_token=None):
+    """One token at a time for all prompts at once; a sequence leaves the batch when it ends."""
+    sequences = [list(p) for p in prompts]
+    live = list(range(len(sequences)))  # the sequences still in the batch, in its order
+    step = model.step(kv_cache=new_cache(model, sequences, max_new_tokens) if use_cache else None)
+    new = sequences
+    for _ in range(max_new_tokens):
+        z = next_logits(step, new)
+        ended = set()
+        for row, i in enumerate(live):
+            token = choose(z[row], sequences[i])
+            if token == model.config.eos_token_id:
+                ended.add(row)
+                continue
+            sequences[i].append(token)
+            if on_token:
+                on_token(i, token)
+        if ended:
+            going = [row for row in range(len(live)) if row not in ended]
+            live = [live[row] for row in going]
+            if not live:
+                break
+            if use_cache:
+                step.kv_cache.select(going)
+        new = [sequences[i][-1:] if use_cache else sequences[i] for i in live]
+    return [s[len(p) :] for s, p in zip(sequences, prompts, strict=True)]
+
+
+def new_cache(model, sequences, max_new_tokens):
+    """A KV cache with room for the sequences, what methods put in front, and what is to come."""
+    capacity = model.num_virtual_tokens + max(map(len, sequences)) + max_new_tokens
+    return KVCache(model.config, len(sequences), capacity, model.weights["wte.weight"])
+
+
+def penalised(z, so_far, penalty):
+    """Scores of tokens that occurred already, divided by the penalty, or multiplied by it where negative.
+
+    Keskar et al. 2019, section 4.1; with the second case as in `transformers`.
+    """
+    if penalty == 1:
+        return z
+    z, seen = z.copy(), list(set(so_far))
+    z[seen] = np.where(z[seen] > 0, z[seen] / penalty, z[seen] * penalty)
+    return z
+
+
+def sample(z, temperature, top_k, top_p, rng):
+    """Draw from softmax(z / temperature), among the top_k likeliest and the top_p nucleus.
+
+    Holtzman et al. 2020, section 3.1: the smallest set of likeliest tokens with probability top_p or more.
+    """
+    z = z.astype(np.float64) / temperature
+    if 0 < top_k < len(z):
+        z[z < np.partition(z, -top_k)[-top_k]] = -np.inf
+    p = np.exp(z - z.max())
+    p /= p.sum()
+    if top_p < 1:
+        order = np.argsort(-p, kind="stable")
+        before = np.cumsum(p[order]) - p[order]  # the probability of what is likelier
+        p[order[before >= top_p]] = 0
+        p /= p.sum()
+    return int(rng.choice(len(p), p=p))
+
+
+def beam_search(model, prompt, max_new_tokens, num_beams, length_penalty=1.0, repetition_penalty=1.0):
+    """The likeliest continuation that `num_beams` beams find, by log-probability / length ** length_penalty.
+
+    A beam that ends is set aside with its score; the search is over when num_beams are set aside and no
+    live beam can still beat the worst of them at its present length.
+    """
+    eos, ended = model.config.eos_token_id, []  # ended: (score, new ids)
+    beams, totals = [list(prompt)], np.zeros(1)
+    step = model.step(kv_cache=new_cache(model, beams, max_new_tokens))
+    new = beams
+    for length in range(1, max_new_tokens + 1):
+        z = np.stack(
+            [
+                penalised(s, b, repetition_penalty)
+                for s, b in zip(log_softmax(next_logits(step, new)), beams, strict=True)
+            ]
+        )
+        total = totals[:, None] + z  # (beams, V)
+        best = np.argsort(-total, axis=None, kind="stable")[: 2 * num_beams]  # at most half of them end
+        parents, tokens = np.unravel_index(best, total.shape)
+        going = []
+        for rank, (parent, token) in enumerate(zip(parents.tolist(), tokens.tolist(), strict=True)):
+            if token != eos:
+                going.append((parent, token))
+            elif rank < num_beams:
+                ended.append((total[parent, token] / length**length_penalty, beams[parent][len(prompt) :]))
+        going = going[:num_beams]
+        totals = np.array([total[at] for at in going])
+        beams = [[*beams[parent], token] for parent, token in going]
+        ended = sorted(ended, key=lambda e: -e[0])[:num_beams]
+        if len(ended) == num_beams and ended[-1][0] >= totals[0] / length**length_penalty:
+            break
+        step.kv_cache.select([parent for parent, _ in going])
+        new = [b[-1:] for b in beams]
+    else:
+        ended += [
+            (t / max_new_tokens**length_penalty, b[len(prompt) :]) for t, b in zip(totals, beams, strict=True)
+        ]
+    return max(ended, key=lambda e: e[0])[1]
+
+
+def log_softmax(z):
+    """Row-wise, in float64."""
+    z = z.astype(np.float64)
+    z -= z.max(1, keepdims=True)
+    return z - np.log(np.exp(z).sum(1, keepdims=True))
+
+
+# ------------------------------------------------------------------------------------------------- text
+
+
+def generate(model, prompt, on_text=None, **options):
+    """Text -> its continuation; a list of texts -> a list of continuations. Options: see `generate_ids`.
+
+    on_text(piece): called with each piece of the continuation as it comes; for a single prompt.
+    Raises InputError if the model has no tokenizer.
+    """
+    if model.tokenizer is None:
+        raise InputError("this model has no tokenizer: use generate_ids, or give it one (model.tokenizer)")
+    texts = [prompt] if isinstance(prompt, str) else list(prompt)
+    prompts = [model.tokenizer.encode(text).ids for text in texts]
+    if on_text:
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream()  # a character may take several tokens
+
+        def on_token(_, token):
+            if piece := stream.step(model.tokenizer, token):
+                on_text(piece)
+
+        options["on_token"] = on_token
+    outputs = [model.tokenizer.decode(ids) for ids in generate_ids(model, prompts, **options)]
+    return outputs[0] if isinstance(prompt, str) else outputs

@@ -1,0 +1,85 @@
+"""AdamW, learning-rate schedules, clipping."""
+
+import math
+
+from .backend import to_host, xp_of
+from .errors import InputError
+from .ops import row_blocks
+
+
+class AdamW:
+    r"""Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2), as PyTorch computes it.
+
+    $m = \beta_1 m + (1-\beta_1) g$,  $v = \beta_2 v + (1-\beta_2) g^2$,
+    $p = p - \eta\,\lambda\,p - \eta\,\frac{m / (1-\beta_1^t)}{\sqrt{v / (1-\beta_2^t)} + \epsilon}$
+
+    The decay $\lambda$ acts on matrices alone: biases, layer norms and other vectors do not decay.
+    """
+
+    def __init__(self, learning_rate=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        self.learning_rate, self.betas, self.eps, self.weight_decay = learning_rate, betas, eps, weight_decay
+        self.t, self.m, self.v = 0, {}, {}
+
+    def step(self, params, grads):
+        """Change every array of `params` that has a gradient in `grads`, in place. Both {name: array}."""
+        self.t += 1
+        for name, g in grads.items():
+            p = params[name]
+            if name not in self.m:
+                self.m[name], self.v[name] = xp_of(p).zeros_like(p), xp_of(p).zeros_like(p)
+            decay = self.weight_decay if p.ndim > 1 else 0.0
+            flat = [a.reshape(-1) for a in (p, g, self.m[name], self.v[name])]  # views
+            for r in row_blocks(flat[0]):
+                self._update(*(a[r] for a in flat), decay)
+
+    def _update(self, p, g, m, v, decay):
+        xp, (b1, b2), lr = xp_of(p), self.betas, self.learning_rate
+        m *= b1
+        m += (1 - b1) * g
+        v *= b2
+        square = g * g
+        square *= 1 - b2
+        v += square
+        p *= 1 - lr * decay
+        root = xp.sqrt(v)
+        root *= 1 / math.sqrt(1 - b2**self.t)
+        root += self.eps
+        xp.divide(m, root, out=root)
+        root *= lr / (1 - b1**self.t)
+        p -= root
+
+
+def clip_grads(grads, max_norm):
+    """Scale all gradients, in place, so that their global norm is max_norm at most. -> the norm before."""
+    norm = math.sqrt(sum(float(to_host((g * g).sum(dtype="float64"))) for g in grads.values()))
+    if norm > max_norm:
+        for g in grads.values():
+            g *= max_norm / norm
+    return norm
+
+
+def linear_schedule(t):
+    """From 1 down to 0 in a straight line; t runs from 0 to 1."""
+    return 1 - t
+
+
+def cosine_schedule(t):
+    """From 1 down to 0 along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * t))
+
+
+def constant_schedule(t):
+    """Always 1."""
+    return 1.0
+
+
+SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule, "constant": constant_schedule}
+
+
+def learning_rate_at(step, steps, peak, warmup_steps, schedule):
+    """The rate of step 0 ... steps - 1: up to `peak` in a line over the warm-up, then the schedule."""
+    if schedule not in SCHEDULES:
+        raise InputError(f"no schedule is called {schedule!r}: choose from {', '.join(SCHEDULES)}")
+    if step < warmup_steps:
+        return peak * (step + 1) / (warmup_steps + 1)
+    return peak * SCHEDULES[schedule]((step - warmup_steps) / max(1, steps - warmup_steps))

@@ -1,0 +1,220 @@
+"""Training: loss, gradients, clipping, AdamW, schedule; evaluation; the best adapter kept."""
+
+import json
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from .data import batches, load_pairs
+from .errors import InputError
+from .files import write_json
+from .optim import AdamW, clip_grads, learning_rate_at
+
+
+@dataclass
+class Training:
+    """How to train. All randomness comes from `seed`: the same settings give the same numbers, bit for bit.
+
+    steps             optimizer steps; 0: as many as `epochs` passes over the data take
+    batch_size        sequences in a batch;  accumulation_steps  batches in an optimizer step
+    learning_rate     its peak, after warmup_steps, from where `schedule` (linear, cosine, constant) lowers it
+    max_grad_norm     gradients are scaled down to this global norm
+    dropout           GPT-2's own, on embeddings, attention weights and sublayer outputs (pre-training: 0.1)
+    eval_every        steps between evaluations (0: ten in all);  patience  evaluations without a better one
+                      before stopping early (0: never)
+    on_long           rows longer than the model: "refuse", "cut" or "drop"
+    """
+
+    steps: int = 0
+    epochs: float = 1
+    batch_size: int = 8
+    accumulation_steps: int = 1
+    learning_rate: float = 1e-3
+    warmup_steps: int = 0
+    schedule: str = "linear"
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    dropout: float = 0.0
+    eval_every: int = 0
+    patience: int = 0
+    on_long: str = "refuse"
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("batch_size", "accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+        if self.steps < 0 or (self.steps == 0 and not self.epochs > 0):
+            raise InputError("give steps or epochs above 0")
+
+
+@dataclass
+class History:
+    """What happened: one dict per step in `steps`, one per evaluation in `evals`, and which was the best."""
+
+    steps: list = field(default_factory=list)
+    evals: list = field(default_factory=list)
+    best: dict | None = None
+    seconds: float = 0.0
+    too_long: int = 0  # rows that did not fit the model
+
+    @property
+    def tokens_per_second(self):
+        """Tokens trained on, per second of the training steps alone."""
+        return sum(s["tokens"] for s in self.steps) / max(1e-9, sum(s["seconds"] for s in self.steps))
+
+
+def train(model, data, eval_data=None, output_dir=None, progress=True, **settings):
+    """Train `model.trainable` in place. -> History.
+
+    data, eval_data: a JSONL path, rows, or pairs of token ids. settings: the fields of `Training`.
+    With eval_data the best adapter by evaluation loss is what the model holds at the end; with output_dir
+    it is also written there whenever a better one is found, next to settings.json and metrics.jsonl.
+    Raises InputError for bad data or settings before any work, and where the loss is not a finite number:
+    the model then holds the last good adapter.
+    """
+    s = Training(**settings)
+    pairs, too_long = load_pairs(data, model, s.on_long)
+    held_out = load_pairs(eval_data, model, s.on_long)[0] if eval_data is not None else None
+    steps = s.steps or math.ceil(s.epochs * len(pairs) / (s.batch_size * s.accumulation_steps))
+    learning_rate_at(
+        0, steps, s.learning_rate, s.warmup_steps, s.schedule
+    )  # an unknown schedule: now, not later
+    if not model.trainable:
+        raise InputError("nothing trains: give the model a method")
+
+    history, keeper = History(too_long=too_long), Keeper(model, output_dir)
+    optimizer = AdamW(s.learning_rate, weight_decay=s.weight_decay)
+    stream = batches(pairs, s.batch_size, np.random.default_rng(s.seed))
+    eval_every = s.eval_every or max(1, steps // 10)
+    begin = time.perf_counter()
+    with metrics_log(output_dir, s) as log, progress_bar(steps, progress) as bar:
+        for step in range(steps):
+            optimizer.learning_rate = learning_rate_at(
+                step, steps, s.learning_rate, s.warmup_steps, s.schedule
+            )
+            row = {"step": step + 1}
+            row |= optimizer_step(model, optimizer, islice(stream, s.accumulation_steps), s, step)
+            if not math.isfinite(row["loss"] + row["grad_norm"]):
+                raise InputError(
+                    f"step {step + 1}: the loss is {row['loss']} and the gradient's norm {row['grad_norm']}; "
+                    f"{keeper.restore()}: try a lower learning rate"
+                )
+            history.steps.append(row)
+            log(row)
+            bar(row)
+            if (step + 1) % eval_every == 0 or step + 1 == steps:
+                result = {"step": step + 1}
+                if held_out:
+                    result |= {f"eval_{k}": v for k, v in evaluate(model, held_out).items()}
+                    history.evals.append(result)
+                    log(result)
+                if keeper.offer(result):
+                    history.best = result
+                if s.patience and keeper.since_best >= s.patience:
+                    break
+    keeper.restore()
+    history.seconds = time.perf_counter() - begin
+    return history
+
+
+def optimizer_step(model, optimizer, micro_batches, s, step):
+    """Gradients summed over the micro-batches, averaged over their labelled tokens, clipped, applied.
+
+    Where the loss or a gradient is not finite, nothing is applied.
+    """
+    begin, loss, count, tokens, grads = time.perf_counter(), 0.0, 0, 0, {}
+    for i, batch in enumerate(micro_batches):
+        seed = (s.seed * 1_000_003 + step) * s.accumulation_steps + i
+        batch_loss, batch_count, more = model.loss_and_grad_sums(batch, seed, s.dropout)
+        loss, count, tokens = loss + batch_loss, count + batch_count, tokens + len(batch.ids)
+        for name, g in more.items():
+            if name in grads:
+                grads[name] += g
+            else:
+                grads[name] = g
+    for g in grads.values():
+        g /= count
+    norm = clip_grads(grads, s.max_grad_norm)
+    loss = float(loss) / count
+    if math.isfinite(loss + norm):
+        optimizer.step(model.trainable, grads)
+    seconds = time.perf_counter() - begin
+    rate = optimizer.learning_rate
+    return {"loss": loss, "grad_norm": norm, "learning_rate": rate, "tokens": tokens, "seconds": seconds}
+
+
+def evaluate(model, data, batch_size=16, on_long="refuse"):
+    """Mean loss per labelled token, perplexity, the share of tokens predicted right, their number."""
+    pairs, _ = load_pairs(data, model, on_long)
+    scores = [model.scores(batch) for batch in batches(pairs, batch_size)]
+    logprob = np.concatenate([s[0] for s in scores])
+    if not len(logprob):
+        raise InputError("no token of the data has a label: nothing to evaluate")
+    loss = -float(logprob.mean(dtype="float64"))
+    accuracy = float(np.concatenate([s[1] for s in scores]).mean())
+    perplexity = math.exp(min(loss, 700))
+    return {"loss": loss, "perplexity": perplexity, "accuracy": accuracy, "tokens": len(logprob)}
+
+
+class Keeper:
+    """Keeps the best adapter so far, in memory and in a folder; without evaluations, the latest."""
+
+    def __init__(self, model, folder):
+        self.model, self.folder, self.since_best = model, folder, 0
+        self.best, self.values = {}, None
+
+    def offer(self, result):
+        """Keep the model as it is now, if `result` is the best yet. -> was it?"""
+        self.since_best += 1
+        if "eval_loss" in result and not result["eval_loss"] < self.best.get("eval_loss", math.inf):
+            return False
+        self.best, self.since_best = result, 0
+        self.values = {name: p.copy() for name, p in self.model.trainable.items()}
+        if self.folder:
+            self.model.save_pretrained(self.folder)
+        return True
+
+    def restore(self):
+        """Put the best back into the model. -> which it was, in words."""
+        if self.values is None:
+            return "nothing was evaluated before, so no adapter is kept"
+        for name, p in self.model.trainable.items():
+            p[...] = self.values[name]
+        where = f" in {self.folder}" if self.folder else ""
+        return f"the last good adapter, of step {self.best['step']}, is kept{where}"
+
+
+@contextmanager
+def metrics_log(folder, settings):
+    """Gives a function that appends a dict to folder/metrics.jsonl; without a folder it does nothing."""
+    if folder is None:
+        yield lambda row: None
+        return
+    write_json(Path(folder) / "settings.json", asdict(settings))
+    with open(Path(folder) / "metrics.jsonl", "w", encoding="utf-8") as file:
+        yield lambda row: print(json.dumps(row), file=file, flush=True)
+
+
+@contextmanager
+def progress_bar(steps, show):
+    """Gives a function that moves a tqdm bar on by one step's row: loss, tokens per second, time left."""
+    from tqdm import tqdm
+
+    with tqdm(total=steps, desc="train", unit="step", disable=not show) as bar:
+
+        def move(row):
+            rate = row["tokens"] / row["seconds"]
+            bar.set_postfix_str(f"loss {row['loss']:.3f}, {rate:,.0f} tokens/s", refresh=False)
+            bar.update()
+
+        yield move
