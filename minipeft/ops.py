@@ -69,7 +69,7 @@ def layer_norm(x, w, b, eps, wants=frozenset()):
 
 
 def layer_norm_backward(dy, cache):
-    r"""$dx = \frac{1}{\sigma}\,(g - \bar g - \hat x\,\overline{g \hat x})$, $g = dy\,w$; bars are row means."""
+    r"""$dx = \frac{1}{\sigma}\,(g - \bar g - \hat x\,\overline{g \hat x})$, $g = dy\,w$; bars: row means."""
     xhat, rstd, w, wants = cache
     xp, dx, grads = xp_of(dy), None, {}
     if "weight" in wants:

@@ -113,7 +113,7 @@ class PeftModel:
         return loss, count, self.method.finish(grads, cache)
 
     def scores(self, batch):
-        """On the host: the log-probability of every labelled token (M,), and whether it was the likeliest (M,)."""
+        """The log-probability of each labelled token, and whether it was the likeliest; (M,) on the host."""
         self._check(batch)
         step = self.step()
 

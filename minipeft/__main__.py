@@ -1,0 +1,7 @@
+"""`python -m minipeft` is `minipeft`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
