@@ -30,7 +30,7 @@ def compare(model, out, task=None, data=None, eval_data=None, methods=None, devi
     if unknown := [m for m in methods if m != "none" and m not in RECIPES]:
         raise InputError(f"no method is called {unknown[0]!r}: choose from none, {', '.join(RECIPES)}")
     if not task and not eval_data:
-        raise InputError("compare needs --eval beside --train: a table of training losses would mislead")
+        raise InputError("compare needs --eval beside --train: training loss alone would mislead")
     source = ["--task", task] if task else ["--train", str(data), "--eval", str(eval_data)]
     results = []
     for method in methods:

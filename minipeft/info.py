@@ -6,7 +6,7 @@ from .files import find_folder, read_config, read_json, read_safetensors, weight
 
 
 def describe(folder):
-    """A folder -> {"kind": "model" or "adapter", its settings, its parameters, memory}, from headers alone."""
+    """A folder -> {"kind": "model" or "adapter", its settings, parameters, memory}; reads headers."""
     if (Path(folder) / "adapter_config.json").is_file():
         return describe_adapter(Path(folder))
     path = find_folder(folder)
