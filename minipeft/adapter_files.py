@@ -110,7 +110,7 @@ def load_adapter(model, folder):
 def load_full(model, folder):
     """`model` with the weights of a whole GPT-2, as full fine-tuning writes it."""
     peft = PeftModel(model, Full())
-    trained = load_gpt2(folder).weights
+    trained = load_gpt2(folder, dtype=str(model.dtype)).weights
     check_tensors(trained, {name: w.shape for name, w in peft.trainable.items()}, folder)
     for name, weight in peft.trainable.items():
         weight[...] = like(weight, trained[name])

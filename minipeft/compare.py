@@ -30,7 +30,7 @@ def compare(model, out, task=None, data=None, eval_data=None, methods=None, devi
     if unknown := [m for m in methods if m != "none" and m not in RECIPES]:
         raise InputError(f"no method is called {unknown[0]!r}: choose from none, {', '.join(RECIPES)}")
     if not task and not eval_data:
-        raise InputError("compare needs --eval beside --train: training loss alone would mislead")
+        raise InputError("compare needs --eval beside --train: the loss in training misleads")
     source = ["--task", task] if task else ["--train", str(data), "--eval", str(eval_data)]
     results = []
     for method in methods:
@@ -51,7 +51,7 @@ def compare(model, out, task=None, data=None, eval_data=None, methods=None, devi
 
 
 def run_command(command):
-    """Run `minipeft command --json` in a process of its own. -> what it printed; its bars go to the terminal."""
+    """Run `minipeft command --json` in a process of its own. -> its result; its bars go to the terminal."""
     print(f"$ minipeft {' '.join(command)}", file=sys.stderr, flush=True)
     process = subprocess.run(
         [sys.executable, "-m", "minipeft", *command, "--json"], stdout=subprocess.PIPE, text=True, check=False
@@ -105,8 +105,13 @@ def report(results, model, data):
     commands = "\n".join(r["command"] for r in results)
     score = next((r["primary"] for r in results if "primary" in r), None)
     note = f"The score is the task's `{score}`, on its test rows. " if score else ""
-    return (
-        f"# {data} on {model}\n\n{table(results)}\n\n{note}Time and memory are of the whole run, with its "
-        f"evaluations; memory is the process's peak.\n\n## The same prompt under each\n\n```\n{answers(results)}\n```\n\n"
-        f"## Commands\n\n```\n{commands}\n```\n\n{time.strftime('%Y-%m-%d %H:%M')}\n"
-    )
+    note += "Seconds are those of training with its evaluations; memory is the whole process's peak."
+    parts = [
+        f"# {data} on {model}",
+        table(results),
+        note,
+        f"## The same prompt under each\n\n```\n{answers(results)}\n```",
+        f"## Commands\n\n```\n{commands}\n```",
+        time.strftime("%Y-%m-%d %H:%M"),
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -18,9 +18,10 @@ from .gpt2 import GPT2, SIZES, GPT2Config
 STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # NumPy has no bfloat16
 
 
-def read_safetensors(path):
+def read_safetensors(path, skip=()):
     """A safetensors file -> {name: array}, and its metadata. The arrays are mapped from the file, read-only.
 
+    skip: ends of names to leave out.
     A bfloat16 is the upper half of a float32, so those become float32 copies. Raises InputError naming
     the file where it is missing, cut short, not safetensors, or holds a type that is no float.
     """
@@ -40,12 +41,12 @@ def read_safetensors(path):
     header.pop("__metadata__", None)
     tensors = {}
     for name, info in header.items():
+        if name.endswith(tuple(skip)):
+            continue
         if info["dtype"] not in STORED:
             raise InputError(f"{path}: {name} is of type {info['dtype']}; want one of {', '.join(STORED)}")
         begin, end = (body + offset for offset in info["data_offsets"])
-        stored = np.frombuffer(
-            data, STORED[info["dtype"]], (end - begin) // int(info["dtype"][-2:]) * 8, begin
-        )
+        stored = data[begin:end].view(STORED[info["dtype"]])
         if info["dtype"] == "BF16":
             stored = (stored.astype(np.uint32) << 16).view(np.float32)
         tensors[name] = stored.reshape(info["shape"])
@@ -104,6 +105,7 @@ REQUIRED = {  # what `transformers` can vary and this GPT-2 does not: value that
     "scale_attn_by_inverse_layer_idx": (False,),
     "add_cross_attention": (False,),
 }
+MASK_BUFFERS = (".attn.bias", ".attn.masked_bias")  # of old checkpoints; c_attn.bias is another thing
 
 
 def read_config(path):
@@ -112,6 +114,8 @@ def read_config(path):
     for key, allowed in REQUIRED.items():
         if key in values and values[key] not in allowed:
             raise InputError(f"{path}: {key} is {values[key]!r}; only {allowed[0]!r} is implemented")
+    if isinstance(values.get("eos_token_id"), list):
+        raise InputError(f"{path}: eos_token_id is a list; a GPT-2 has one end token")
     known = {key: values[key] for key in GPT2Config.__dataclass_fields__ if key in values}
     return GPT2Config(**known)
 
@@ -134,10 +138,8 @@ def load_gpt2(name, dtype="float32", device="cpu"):
     config = read_config(folder / "config.json")
     stored = {}
     for path in weight_files(folder):
-        tensors, _ = read_safetensors(path)
-        for key, value in tensors.items():
-            if not key.endswith((".attn.bias", ".attn.masked_bias")):  # old mask buffers, not c_attn.bias
-                stored[key.removeprefix("transformer.")] = value
+        tensors, _ = read_safetensors(path, MASK_BUFFERS)
+        stored |= {key.removeprefix("transformer."): value for key, value in tensors.items()}
     head = stored.pop("lm_head.weight", None) if config.tie_word_embeddings else None
     if head is not None and not np.array_equal(head, stored.get("wte.weight")):
         raise InputError(f"{folder}: lm_head.weight differs from wte.weight, but config.json ties them")

@@ -200,15 +200,10 @@ def attn(x, layer, layout, step):
     a, norm = layer_norm(f"h.{layer}.ln_1", x, step)
     qkv, c_attn = linear(f"{name}.c_attn", a, step)  # (N, 3C)
     q, k, v = xp_of(x).split(qkv, 3, axis=1)  # views (N, C)
-    k, v, keys, kv = step.method.keys_values(layer, k, v, a, layout, step)  # SITE keys_values
-    if step.kv_cache is not None:
-        k, v, keys_spans = step.kv_cache.append(layer, k, v, keys)
-    else:
-        keys_spans = keys.spans
+    k, v, keys, kv = step.method.keys_values(layer, k, v, layout, a, layout, step)  # SITE keys_values
+    k, v, spans = (k, v, keys.spans) if step.kv_cache is None else step.kv_cache.append(layer, k, v, keys)
     wants = step.wants(f"{name}.attention")
-    o, att = ops.attention(
-        q, k, v, layout.spans, keys_spans, step.config.n_head, step.p_drop, step.rng, wants
-    )
+    o, att = ops.attention(q, k, v, layout.spans, spans, step.config.n_head, step.p_drop, step.rng, wants)
     h, c_proj = linear(f"{name}.c_proj", o, step)
     h, drop = ops.dropout(h, step.p_drop, step.rng)
     h, site = step.method.sublayer(name, x, h, layout, step)  # SITE sublayer

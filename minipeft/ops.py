@@ -18,10 +18,10 @@ L2_BYTES = 1 << 19  # elementwise chains work through blocks of rows of this siz
 HEAD_ROWS = 512  # rows of logits that exist at a time: enough for BLAS to run at full rate
 
 
-def row_blocks(x, block_bytes=L2_BYTES):
+def row_blocks(x):
     """Slices over the rows of x, each block small enough for the L2 cache; one slice for all on a GPU."""
     n = len(x)
-    step = max(1, int(block_bytes // max(1, x[:1].nbytes))) if xp_of(x) is np else max(1, n)
+    step = max(1, L2_BYTES // max(1, x[:1].nbytes)) if xp_of(x) is np else max(1, n)
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
 

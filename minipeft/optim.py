@@ -2,7 +2,7 @@
 
 import math
 
-from .backend import to_host, xp_of
+from .backend import xp_of
 from .errors import InputError
 from .ops import row_blocks
 
@@ -50,11 +50,15 @@ class AdamW:
 
 
 def clip_grads(grads, max_norm):
-    """Scale all gradients, in place, so that their global norm is max_norm at most. -> the norm before."""
-    norm = math.sqrt(sum(float(to_host((g * g).sum(dtype="float64"))) for g in grads.values()))
+    """Scale all gradients, in place, so that their global norm is max_norm at most. -> the norm before.
+
+    The scale is max_norm / (norm + 1e-6), as in PyTorch.
+    """
+    square = sum((g * g).sum(dtype="float64") for g in grads.values())
+    norm = math.sqrt(float(square))  # one number leaves a GPU, whatever the number of gradients
     if norm > max_norm:
         for g in grads.values():
-            g *= max_norm / norm
+            g *= max_norm / (norm + 1e-6)
     return norm
 
 

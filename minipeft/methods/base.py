@@ -77,9 +77,12 @@ class Method:
         """dy' (N, O) -> dy (N, O), and dx (N, I) where y' depends on x by another way than y, else None."""
         return dy, None, {}
 
-    def keys_values(self, layer, k, v, x, layout, step):
-        """k, v (N, C) of the layer, x (N, C) what they were computed from -> k', v' (N', C), their layout."""
-        return k, v, layout, None
+    def keys_values(self, layer, k, v, keys, x, layout, step):
+        """k, v (N, C) of the layer and their layout `keys` -> k', v' (N', C) and their layout.
+
+        x (N, C) and `layout`: what k and v were computed from. A prefix puts rows in front of k and v alone.
+        """
+        return k, v, keys, None
 
     def keys_values_backward(self, dk, dv, cache, step):
         """dk', dv' (N', C) -> dk, dv (N, C), and dx (N, C) or None."""

@@ -95,13 +95,13 @@ class Chain(Method):
             add_grads(grads, g)
         return dy, dx, grads
 
-    def keys_values(self, layer, k, v, x, layout, step):
+    def keys_values(self, layer, k, v, keys, x, layout, step):
         """k, v -> every part in turn."""
         caches = []
         for m in self.methods:
-            k, v, layout, cache = m.keys_values(layer, k, v, x, layout, step)
+            k, v, keys, cache = m.keys_values(layer, k, v, keys, x, layout, step)
             caches.append(cache)
-        return k, v, layout, caches
+        return k, v, keys, caches
 
     def keys_values_backward(self, dk, dv, caches, step):
         """`keys_values`, backwards."""

@@ -69,7 +69,7 @@ class LoRA(Method):
         h = x @ A  # (N, R)
         h *= self.scaling  # on h, the small one
         y += h @ B  # (N, O)
-        return y, (name, x if step.learns else None, h, A, B, mask)
+        return y, (name, x, h, A, B, mask) if step.learns else None
 
     def linear_backward(self, dy, cache, step):
         """forward: y += h B, h = s x A."""
