@@ -28,7 +28,7 @@ def train_tokenizer(texts, vocab_size):
     return tokenizer
 
 
-def pretrain(folder, documents=60_000, config=SHAPE, seed=0, progress=True, **settings):
+def pretrain(folder, documents=60_000, config=None, seed=0, progress=True, **settings):
     """Write the corpus, learn the tokenizer, train every weight from random ones, save in float16.
 
     folder: gets config.json, model.safetensors, tokenizer.json, and training.json with the loss curve.
@@ -36,6 +36,7 @@ def pretrain(folder, documents=60_000, config=SHAPE, seed=0, progress=True, **se
     """
     from .tasks.corpus import documents as corpus
 
+    config = config or SHAPE
     texts = list(islice(corpus(seed), documents))
     held_out = [{"text": text} for text in islice(corpus(HELD_OUT_SEED), 300)]
     tokenizer = train_tokenizer(texts[:20_000], config.vocab_size)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minipeft.backend import like
 from minipeft.layout import prepend, prepend_backward
 from minipeft.methods.base import Method
 
@@ -75,7 +76,7 @@ class EverySite(Method):
         """The prefix, and 0.1 x added to the keys of the rows that x has: a way to x."""
         name = f"h.{layer}.attn.keys_values"
         ends = zip(keys.spans, layout.lengths, strict=True)
-        rows = np.concatenate([np.arange(end - n, end) for (_, end), n in ends])
+        rows = like(k, np.concatenate([np.arange(end - n, end) for (_, end), n in ends]))
         k = k.copy()
         k[rows] += 0.1 * x
         new_k, new_keys = prepend(step.tensors[f"{name}.key_{self.label}"], k, keys)

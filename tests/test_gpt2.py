@@ -49,7 +49,7 @@ LORA = LoRA(r=2, init_lora_weights=False)  # B is not zero
 )
 def test_every_site_passes_its_gradients_on(methods):
     peft = PeftModel(small_model(), methods)
-    errors = gradcheck(peft, small_batch(), elements=1, scramble=0)
+    errors = gradcheck(peft, small_batch(), elements=0, scramble=0)
     assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
 
 

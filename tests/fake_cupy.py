@@ -1,0 +1,163 @@
+"""A stand-in for CuPy where there is no GPU: its arrays lie on the host, but do not mix with host arrays.
+
+An array here is a box with a NumPy array in it. Functions and methods are NumPy's: they open the boxes they
+are given and box what comes out. As in CuPy a NumPy array beside a box is refused, NumPy cannot look into a
+box, and `get` is the way back; Python numbers and NumPy scalars go with everything.
+
+The stand-in is stricter where CuPy would quietly copy from the host at every call (a host array as an index,
+or assigned through an index array), and where NumPy's name would stand for CuPy's work (np.concatenate of
+boxes); it is laxer with a list in place of an array. It cannot show CuPy's rounding, random numbers or speed.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+NOT_IN_CUPY = {  # of what somebody might reach for
+    "block", "errstate", "geomspace", "insert", "matvec", "memmap", "nditer", "unstack", "vecdot", "vecmat",
+    "getfield", "resize", "setfield", "setflags",
+}  # fmt: skip
+WAYS_INTO_THE_BOX = {"ctypes", "data", "flat"}
+OPTIONS_NOT_IN_CUPY = {"initial", "like", "where"}
+WITH_AT = {np.add, np.subtract, np.maximum, np.minimum, np.bitwise_and, np.bitwise_or, np.bitwise_xor}
+
+
+def opened(value, name):
+    """The NumPy arrays in the boxes of `value`, an argument of the function `name`."""
+    if isinstance(value, ndarray):
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"cupy's {name} got a NumPy array of shape {value.shape}: move it with `asarray`")
+    if isinstance(value, list | tuple):
+        return type(value)(opened(item, name) for item in value)
+    return value
+
+
+def boxed(value):
+    """`value` with its NumPy arrays in boxes, and its NumPy scalars too: CuPy has 0-d arrays instead."""
+    if isinstance(value, np.ndarray | np.generic):
+        return ndarray(np.asarray(value))
+    if isinstance(value, list | tuple):
+        return type(value)(boxed(item) for item in value)
+    return value
+
+
+def on_device(function):
+    """NumPy's `function`, from boxes to boxes."""
+    name = function.__name__
+
+    def call(*args, **options):
+        if refused := OPTIONS_NOT_IN_CUPY & options.keys():
+            raise TypeError(f"cupy's {name} has no option {min(refused)!r}")
+        options = {key: opened(value, name) for key, value in options.items()}
+        return boxed(function(*opened(args, name), **options))
+
+    if isinstance(function, np.ufunc) and function in WITH_AT:
+        call.at = on_device(function.at)
+    return call
+
+
+class ndarray:
+    """An array "on the GPU". What brings numbers to the host, for which it must wait, goes through `get`."""
+
+    __module__ = "cupy"
+    __hash__ = None
+
+    def __init__(self, host):
+        self._host = host
+
+    def __getattr__(self, name):
+        """NumPy's attributes and methods."""
+        if name.startswith("_") or name in NOT_IN_CUPY | WAYS_INTO_THE_BOX:
+            raise AttributeError(f"cupy.ndarray has no attribute {name!r}")
+        value = getattr(self._host, name)
+        return on_device(value) if callable(value) else boxed(value)
+
+    def __array__(self, *args, **options):
+        raise TypeError("a cupy array does not become a NumPy array by itself: use `.get()`")
+
+    def __array_ufunc__(self, ufunc, method, *args, **options):
+        """np.float64(2) * box, np.exp(box); and host array * box, which is refused."""
+        return on_device(ufunc)(*args, **options) if method == "__call__" else NotImplemented
+
+    def get(self):
+        """A copy on the host."""
+        return self._host.copy()
+
+    def item(self, *args):
+        return self.get().item(*args)
+
+    def tolist(self):
+        return self.get().tolist()
+
+    def __float__(self):
+        return float(self.get())
+
+    def __int__(self):
+        return int(self.get())
+
+    def __bool__(self):
+        return bool(self.get())
+
+    def __len__(self):
+        return len(self._host)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self):
+        return f"cupy {self._host!r}"
+
+
+BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
+OTHERS = ("matmul", "rmatmul", "neg", "pos", "abs", "invert", "lt", "le", "eq", "ne", "gt", "ge")
+OPERATORS = [*OTHERS, "getitem", "setitem", *(way + name for name in BINARY for way in ("", "r", "i"))]
+for _name in OPERATORS:
+    setattr(ndarray, f"__{_name}__", on_device(getattr(np.ndarray, f"__{_name}__")))
+
+
+# -------------------------------------------------------------------------------- functions of the module
+
+
+def __getattr__(name):
+    """cupy.exp, cupy.zeros, cupy.float32, cupy.inf ..."""
+    if name.startswith("_") or name in NOT_IN_CUPY:
+        raise AttributeError(f"cupy has no {name!r}")
+    value = getattr(np, name)
+    return on_device(value) if callable(value) and not isinstance(value, type) else value
+
+
+def array(obj, dtype=None):
+    """A copy on the device."""
+    return ndarray(np.array(obj if isinstance(obj, np.ndarray) else opened(obj, "array"), dtype=dtype))
+
+
+def asarray(a, dtype=None):
+    """`a` itself where it is on the device, and of that type; else a copy there."""
+    return a if isinstance(a, ndarray) and dtype in (None, a.dtype) else array(a, dtype)
+
+
+def split(ary, indices_or_sections, axis=0):
+    """Where to split is said on the host."""
+    if isinstance(indices_or_sections, ndarray):
+        raise TypeError("cupy's split wants its indices on the host")
+    return boxed(np.split(opened(ary, "split"), indices_or_sections, axis))
+
+
+def default_rng(seed=None):
+    """What CuPy's generators have of NumPy's: no `normal`, `choice` or `permutation`."""
+    rng = np.random.default_rng(seed)
+    methods = (rng.random, rng.standard_normal, rng.uniform, rng.integers)
+    return SimpleNamespace(**{method.__name__: on_device(method) for method in methods})
+
+
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
+random = SimpleNamespace(default_rng=default_rng)
+linalg = SimpleNamespace(norm=on_device(np.linalg.norm))
+cuda = SimpleNamespace(
+    runtime=SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=CUDARuntimeError),
+    get_current_stream=lambda: SimpleNamespace(synchronize=lambda: None),
+)

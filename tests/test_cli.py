@@ -1,0 +1,198 @@
+"""The command line: every command on small models; one clear line and exit code 2 for every bad input."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from minipeft import GPT2, GPT2Config, ops, runs
+from minipeft.cli import main
+from minipeft.pretrain import train_tokenizer
+
+ROWS = [{"prompt": f"name : {n} | food : {f} ||", "completion": f" {n} serves {f} food."}
+        for n in ("The Eagle", "Blue Fish", "Old Inn") for f in ("French", "Thai")]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small model with a tokenizer, and data files, in one folder."""
+    path = tmp_path_factory.mktemp("model")
+    tokenizer = train_tokenizer([r["prompt"] + r["completion"] for r in ROWS], 300)
+    config = GPT2Config(vocab_size=300, n_positions=320, n_embd=16, n_layer=2, n_head=2)
+    GPT2.random(config, tokenizer=tokenizer).save_pretrained(path)
+    (path / "train.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    (path / "eval.jsonl").write_text("\n".join(map(json.dumps, ROWS[:2])))
+    (path / "broken.jsonl").write_text(json.dumps(ROWS[0]) + "\n{")
+    (path / "empty.jsonl").write_text("")
+    return path
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    monkeypatch.setattr(runs, "TASK_ROWS", {"train": 16, "validation": 4, "test": 4})
+
+
+def call(capsys, *args):
+    """-> exit code, standard output, standard error."""
+    code = main([str(a) for a in args])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def result_of(capsys, *args):
+    code, out, err = call(capsys, *args, "--json", "--quiet")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_train_evaluate_generate_and_info(folder, tmp_path, capsys):
+    out = tmp_path / "lora"
+    data = ["--train", folder / "train.jsonl", "--eval", folder / "eval.jsonl"]
+    result = result_of(
+        capsys, "train", "--model", folder, "--method", "lora", "--set", "r=2", "target_modules=c_attn,c_fc",
+        *data, "--steps", 40, "--learning-rate", 0.02, "--out", out,
+    )  # fmt: skip
+    assert result["trainable"] == 2 * 2 * (16 + 48 + 16 + 64) and result["steps"] == 40
+    assert result["configuration"]["target_modules"] == ["c_attn", "c_fc"]
+    assert result["eval_loss"] < 5.6 and result["peak_memory_mb"] > 20 and result["adapter_mb"] > 0
+    written = {p.name for p in out.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "metrics.jsonl", "result.json"} <= written
+    assert json.loads((out / "result.json").read_text()) == result
+
+    command = ["evaluate", "--model", folder, "--data", folder / "eval.jsonl"]
+    assert result_of(capsys, *command, "--adapter", out)["eval_loss"] == pytest.approx(result["eval_loss"])
+    assert result_of(capsys, *command)["eval_loss"] > result["eval_loss"]
+
+    prompt = ROWS[0]["prompt"]
+    code, text, _ = call(
+        capsys, "generate", "--model", folder, "--adapter", out, prompt, "--max-new-tokens", 5
+    )
+    assert code == 0 and text.startswith(prompt) and len(text) > len(prompt) + 1
+    rows = result_of(capsys, "generate", "--model", folder, "--adapter", out, prompt, "--max-new-tokens", 5)
+    assert prompt + rows[0]["output"] == text.rstrip("\n")  # streamed or not
+    for how in (["--beams", 3], ["--sample", "--top-k", 5, "--temperature", 0.7]):
+        assert call(capsys, "generate", "--model", folder, prompt, "--max-new-tokens", 4, *how)[0] == 0
+
+    about = result_of(capsys, "info", out)
+    assert about["kind"] == "adapter" and about["parameters"] == result["trainable"]
+    about = result_of(capsys, "info", folder)
+    assert about["kind"] == "model" and about["parameters"] == GPT2.from_pretrained(folder).num_parameters
+
+
+def test_several_prompts_come_from_standard_input(folder, capsys, monkeypatch):
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("name :\n\nfood :\n"))
+    code, out, _ = call(capsys, "generate", "--model", folder, "--max-new-tokens", 2)
+    assert code == 0 and [line[:6] for line in out.splitlines()] == ["name :", "food :"]
+
+
+def test_a_task_is_trained_on_and_scored(folder, tmp_path, capsys, few_rows):
+    result = result_of(capsys, "train", "--model", folder, "--steps", 2, "--out", tmp_path / "run")
+    assert set(result["scores"]) == {"slots", "exact"} and len(result["samples"]) == 3
+
+
+def test_compare_writes_one_table_over_all_methods(folder, tmp_path, capsys):
+    out = tmp_path / "compare"
+    data = ["--train", folder / "train.jsonl", "--eval", folder / "eval.jsonl"]
+    code, text, err = call(capsys, "compare", "--model", folder, *data, "--steps", 3, "--out", out)
+    assert code == 0, err
+    results = json.loads((out / "results.json").read_text())
+    assert [r["name"] for r in results] == ["none", "full", "lora"]
+    assert all(r["eval_loss"] > 0 and r["peak_memory_mb"] > 20 for r in results)
+    assert results[1]["trainable"] == results[1]["parameters"] and "seconds" not in results[0]
+    report = (out / "report.md").read_text()
+    table = next(part for part in report.split("\n\n") if part.startswith("| method"))
+    assert table in text and table.count("\n") == 4
+    assert all(f"$ {r['command']}" in err for r in results)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_gradcheck_passes(method, folder, capsys):
+    settings = ["--set", "r=2"] if method == "lora" else []
+    args = ["gradcheck", "--model", folder, "--method", method, *settings, "--elements", 1, "--quiet"]
+    code, out, _ = call(capsys, *args)
+    assert code == 0 and "passed: worst" in out
+    assert out.count("\n") == (5 if method == "lora" else 29)  # a line a tensor, and the last
+
+
+def test_gradcheck_fails_with_code_1_on_a_wrong_backward(folder, capsys, monkeypatch):
+    monkeypatch.setattr(ops, "gelu_backward", lambda dy, slope: dy * slope * 1.0001)
+    args = ["gradcheck", "--model", folder, "--set", "r=2", "--quiet", "--elements", 0]
+    code, out, _ = call(capsys, *args)
+    assert code == 1 and "WRONG  h.0.attn.c_attn.lora_A" in out and "FAILED: worst" in out
+
+
+def test_pretrain_writes_a_model_that_loads_and_says_how_it_was_made(tmp_path, monkeypatch, capsys):
+    from minipeft import pretrain
+
+    monkeypatch.setattr(
+        pretrain, "SHAPE", GPT2Config(vocab_size=400, n_positions=64, n_embd=8, n_layer=1, n_head=2)
+    )
+    assert call(capsys, "pretrain", "--out", tmp_path, "--documents", 60, "--quiet")[0] == 0
+    model = GPT2.from_pretrained(tmp_path)
+    assert model.tokenizer.get_vocab_size() == 400 and model.config.eos_token_id == 399
+    about = json.loads((tmp_path / "training.json").read_text())
+    assert about["documents"] == 60 and about["validation"][-1]["eval_loss"] < 6
+
+
+BAD = {  # arguments, with {} for the folder: what standard error must say
+    "train --method foo": "no method is called 'foo': choose from full, lora",
+    "train --set q=3": "lora has no setting 'q=3'",
+    "train --set r": "lora has no setting 'r'",
+    "train --set r=big": "lora's r must be a number, not 'big'",
+    "train --model {} --set r=0": "rank r must be 1 or more",
+    "train --model {} --set target_modules=q_proj": "match no linear layer: there are attn.c_attn",
+    "train --model {} --train {}/none.jsonl": "none.jsonl: no such file",
+    "train --model {} --train {}/broken.jsonl": "broken.jsonl, line 2: not JSON",
+    "train --model {} --train {}/empty.jsonl": "empty.jsonl: no rows in it",
+    "train --model {} --train {}/train.jsonl --schedule up": "no schedule is called 'up'",
+    "train --model {} --train {}/train.jsonl --batch-size 0": "batch_size must be 1 or more",
+    "train --model nowhere": "nowhere: no such folder",
+    "train --task chess": "no task is called 'chess': choose from data-to-text",
+    "compare --methods none,magic": "no method is called 'magic'",
+    "compare --train {}/train.jsonl": "compare needs --eval",
+    "evaluate --model {} --adapter {}/none": "no adapter_config.json there",
+    "evaluate --model {} --data {}/broken.jsonl": "broken.jsonl, line 2",
+    "generate --model {} x --max-new-tokens 999": "more than the model's 320 positions",
+    "generate --model {} x --device cuda": "device 'cuda' needs",
+    "gradcheck --method foo": "no method is called 'foo'",
+    "info nowhere": "nowhere: no such folder",
+    "download gpt5": "no published GPT-2 is called 'gpt5'",
+}
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_bad_input_is_one_clear_line_and_exit_code_2(command, folder, capsys, tmp_path, monkeypatch):
+    out = ["--out", tmp_path / "out"] if command.startswith(("train", "compare")) else []
+    code, _, err = call(capsys, *command.replace("{}", str(folder)).split(), *out)
+    assert code == 2
+    assert err.startswith("minipeft: ") and err.count("\n") == 1 and BAD[command] in err
+
+
+def test_help_for_every_command():
+    for command in ("compare", "train", "generate", "evaluate", "gradcheck", "pretrain", "download", "info"):
+        with pytest.raises(SystemExit) as done:
+            main([command, "--help"])
+        assert done.value.code == 0
+
+
+def test_import_is_quick_and_brings_no_heavy_library():
+    code = (
+        "import sys, time; t = time.process_time(); import minipeft; t = time.process_time() - t;"
+        "heavy = {'tokenizers', 'huggingface_hub', 'torch', 'tqdm', 'threadpoolctl'} & set(sys.modules);"
+        "assert not heavy, heavy; print(t)"
+    )
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    assert min(times) < 0.3, times
+
+
+def test_python_m_minipeft_is_minipeft():
+    begin = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "minipeft", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "compare" in done.stdout and time.perf_counter() - begin < 20

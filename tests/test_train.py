@@ -1,0 +1,222 @@
+"""AdamW, schedules, clipping, the loop: what it keeps, when it stops, that it can be repeated."""
+
+import json
+import math
+from importlib import import_module
+
+import numpy as np
+import pytest
+from small import small_batch, small_model, snapshot, texts
+
+from minipeft import AdamW, Full, InputError, LoRA, PeftModel, evaluate, gradcheck, ops, train
+from minipeft.optim import clip_grads, learning_rate_at
+
+PAIRS = [([], ids) for ids in texts((6, 5, 7, 4, 8, 3))]
+HELD_OUT = [([], ids) for ids in texts((6, 4), seed=9)]
+
+
+def lora(dtype="float32"):
+    return PeftModel(small_model(dtype), LoRA(r=2, target_modules="all-linear"))
+
+
+# --------------------------------------------------------------------------------------- the optimizer
+
+
+def test_adamw_is_its_formula():
+    p, g = np.array([[1.0, -2.0]]), np.array([[0.5, 0.1]])
+    optimizer = AdamW(learning_rate=0.1, betas=(0.9, 0.99), eps=1e-6, weight_decay=0.2)
+    m = v = 0
+    expected = p.copy()
+    for t in (1, 2, 3):
+        m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g**2
+        expected = expected - 0.1 * 0.2 * expected
+        expected = expected - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-6)
+        optimizer.step({"p": p}, {"p": g})
+        assert np.allclose(p, expected, rtol=1e-14)
+
+
+def test_vectors_do_not_decay_and_what_has_no_gradient_stays():
+    params = {"bias": np.ones(3), "matrix": np.ones((2, 2)), "other": np.ones(2)}
+    grads = {"bias": np.zeros(3), "matrix": np.zeros((2, 2))}
+    AdamW(learning_rate=0.1, weight_decay=0.5).step(params, grads)
+    assert (params["bias"] == 1).all() and (params["other"] == 1).all()
+    assert np.allclose(params["matrix"], 0.95)
+
+
+def test_blocks_of_a_large_tensor_are_all_updated(monkeypatch):
+    rng = np.random.default_rng(0)
+    g = rng.standard_normal((7, 5))
+    whole, blocks = np.ones((7, 5)), np.ones((7, 5))
+    AdamW().step({"p": whole}, {"p": g})
+    monkeypatch.setattr(ops, "L2_BYTES", 64)
+    AdamW().step({"p": blocks}, {"p": g})
+    assert np.array_equal(whole, blocks) and (whole != 1).all()
+
+
+def test_clipping_scales_all_gradients_to_the_global_norm():
+    grads = {"a": np.array([3.0, 0.0]), "b": np.array([[4.0]])}
+    assert clip_grads(grads, 10) == 5 and grads["b"][0, 0] == 4
+    assert clip_grads(grads, 1) == 5
+    assert np.isclose(math.hypot(grads["a"][0], grads["b"][0, 0]), 1) and np.isclose(grads["a"][0], 0.6)
+
+
+def test_schedules():
+    def rates(schedule, warmup_steps=0):
+        return [learning_rate_at(s, 10, 2.0, warmup_steps, schedule) for s in range(10)]
+
+    assert np.allclose(rates("linear"), [2 - 0.2 * s for s in range(10)])
+    assert np.allclose(rates("cosine"), [1 + math.cos(math.pi * s / 10) for s in range(10)])
+    assert rates("constant") == [2.0] * 10
+    warm = rates("linear", warmup_steps=4)
+    assert np.allclose(warm[:5], [0.4, 0.8, 1.2, 1.6, 2.0]) and warm[-1] == pytest.approx(2 / 6)
+    with pytest.raises(
+        InputError, match="no schedule is called 'step': choose from linear, cosine, constant"
+    ):
+        rates("step")
+
+
+# -------------------------------------------------------------------------------------------- the loop
+
+
+@pytest.mark.parametrize("method", [LoRA(r=2, lora_dropout=0.1), Full()], ids=type)
+def test_the_same_settings_give_the_same_bits(method):
+    def run(seed):
+        peft = PeftModel(small_model("float32"), method, seed=seed)
+        history = train(peft, PAIRS, HELD_OUT, steps=6, batch_size=4, dropout=0.1, seed=seed, progress=False)
+        return snapshot(peft.trainable), [s["loss"] for s in history.steps], history.evals
+
+    assert run(1) == run(1) != run(2)
+
+
+def test_accumulated_micro_batches_are_one_large_batch():
+    """Where they hold different numbers of labelled tokens, too: the mean is over tokens, not batches."""
+    results = []
+    for settings in ({"batch_size": 6}, {"batch_size": 2, "accumulation_steps": 3}):
+        peft = lora("float64")
+        train(peft, PAIRS, steps=3, dropout=0.0, progress=False, **settings)
+        results.append(peft.trainable)
+    assert all(np.allclose(a, results[1][n], rtol=1e-9, atol=1e-12) for n, a in results[0].items())
+
+
+def test_the_best_adapter_is_kept_and_training_stops_early(monkeypatch, tmp_path):
+    losses, seen = iter([3.0, 2.0, 2.5, 2.6, 1.0]), []
+    peft = lora()
+
+    def fake_evaluate(model, data):
+        seen.append(snapshot(model.trainable))
+        return {"loss": next(losses)}
+
+    monkeypatch.setattr(import_module("minipeft.train"), "evaluate", fake_evaluate)
+    history = train(peft, PAIRS, HELD_OUT, tmp_path, False, steps=10, eval_every=2, patience=2)
+    assert [e["eval_loss"] for e in history.evals] == [3.0, 2.0, 2.5, 2.6]  # the fifth is never made
+    assert history.best == {"step": 4, "eval_loss": 2.0} and len(history.steps) == 8
+    assert snapshot(peft.trainable) == seen[1]
+    saved = PeftModel.from_pretrained(small_model("float32"), tmp_path)
+    assert snapshot(saved.trainable) == seen[1]
+
+
+def test_metrics_and_settings_are_written(tmp_path):
+    train(lora(), PAIRS, HELD_OUT, tmp_path, False, steps=4, eval_every=2, learning_rate=0.01)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in rows] == [1, 2, 2, 3, 4, 4]
+    assert {"loss", "grad_norm", "learning_rate", "tokens", "seconds"} < rows[0].keys()
+    assert {"eval_loss", "eval_perplexity", "eval_accuracy"} < rows[2].keys()
+    assert json.loads((tmp_path / "settings.json").read_text())["learning_rate"] == 0.01
+
+
+def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_adapter(monkeypatch, tmp_path):
+    peft, kept = lora(), []
+    sums = PeftModel.loss_and_grad_sums
+
+    def poisoned(self, batch, seed, dropout):
+        loss, count, grads = sums(self, batch, seed, dropout)
+        if seed == 4:  # the fifth step
+            kept.append(PeftModel.from_pretrained(small_model("float32"), tmp_path))
+            loss = loss * np.nan
+        return loss, count, grads
+
+    monkeypatch.setattr(PeftModel, "loss_and_grad_sums", poisoned)
+    with pytest.raises(
+        InputError, match=r"step 5: the loss is nan.*last good adapter, of step [24], is kept in"
+    ):
+        train(peft, PAIRS, HELD_OUT, tmp_path, False, steps=8, eval_every=2)
+    assert snapshot(peft.trainable) == snapshot(kept[0].trainable)
+    assert all(np.isfinite(p).all() for p in peft.trainable.values())
+
+
+def test_a_rate_far_too_high_ends_in_one_clear_line():
+    with np.errstate(all="ignore"), pytest.raises(InputError, match="try a lower learning rate"):
+        train(PeftModel(small_model("float32"), Full()), PAIRS, steps=50, learning_rate=1e30, progress=False)
+
+
+def test_evaluation_is_the_mean_over_labelled_tokens():
+    peft = lora("float64")
+    result = evaluate(peft, PAIRS, batch_size=4)
+    logprob, hit = [], []
+    for _, ids in PAIRS:
+        z = peft.logits([ids])[0][:-1]
+        logprob += [row[t] - np.log(np.exp(row).sum()) for row, t in zip(z, ids[1:], strict=True)]
+        hit += [row.argmax() == t for row, t in zip(z, ids[1:], strict=True)]
+    assert result["loss"] == pytest.approx(-np.mean(logprob), rel=1e-12)
+    assert result["perplexity"] == pytest.approx(math.exp(-np.mean(logprob)))
+    assert result["accuracy"] == np.mean(hit) and result["tokens"] == len(hit)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"batch_size": 0}, "batch_size must be 1 or more"),
+        ({"learning_rate": 0}, "learning_rate must be above 0"),
+        ({"steps": -1}, "give steps or epochs above 0"),
+        ({"dropout": 1}, "dropout must be at least 0 and below 1"),
+        ({"schedule": "step"}, "no schedule is called 'step'"),
+    ],
+)
+def test_bad_settings_are_refused_before_any_work(settings, message):
+    peft = lora()
+    before = snapshot(peft.trainable)
+    with pytest.raises(InputError, match=message):
+        train(peft, PAIRS, progress=False, **settings)
+    assert snapshot(peft.trainable) == before
+
+
+def test_a_model_in_which_nothing_trains_is_refused():
+    with pytest.raises(InputError, match="nothing trains"):
+        train(PeftModel(small_model()), PAIRS, progress=False)
+
+
+# --------------------------------------------------------------------------------- the gradient check
+
+
+def wrong_gelu(dy, slope):
+    return dy * slope * 1.001
+
+
+def wrong_bias(dy, cache):
+    dx, grads = right_linear_backward(dy, cache)
+    return dx, {n: g * (1 + 1e-6) if n == "bias" else g for n, g in grads.items()}
+
+
+right_linear_backward = ops.linear_backward
+
+
+@pytest.mark.parametrize("name, wrong", [("gelu_backward", wrong_gelu), ("linear_backward", wrong_bias)])
+def test_a_wrong_backward_is_caught(name, wrong, monkeypatch):
+    monkeypatch.setattr(ops, name, wrong)
+    errors = gradcheck(PeftModel(small_model(), Full()), small_batch(), elements=1)
+    assert max(errors.values()) > 1e-7
+
+
+def test_a_gradient_that_is_missing_is_caught(monkeypatch):
+    monkeypatch.setattr(ops, "embedding_backward", lambda dy, cache: {})
+    errors = gradcheck(PeftModel(small_model(), Full()), small_batch(), elements=0)
+    assert errors["wpe.weight"] == math.inf and errors["wte.weight"] > 1e-7  # the head's part alone is not it
+
+
+def test_the_gradient_check_leaves_the_weights_alone_and_wants_float64():
+    peft = lora("float64")
+    before = snapshot(peft.trainable)
+    gradcheck(peft, small_batch(), elements=0)
+    assert snapshot(peft.trainable) == before
+    with pytest.raises(InputError, match="needs float64, and this model is float32"):
+        gradcheck(lora("float32"), small_batch())
