@@ -86,7 +86,7 @@ def test_several_prompts_come_from_standard_input(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(sys, "stdin", io.StringIO("name :\n\nfood :\n"))
     code, out, _ = call(capsys, "generate", "--model", folder, "--max-new-tokens", 2)
-    assert code == 0 and [line[:6] for line in out.splitlines()] == ["name :", "food :"]
+    assert code == 0 and out.startswith("name :") and out.count("\nfood :") == 1
 
 
 def test_a_task_is_trained_on_and_scored(folder, tmp_path, capsys, few_rows):
