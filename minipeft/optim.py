@@ -28,9 +28,8 @@ class AdamW:
             if name not in self.m:
                 self.m[name], self.v[name] = xp_of(p).zeros_like(p), xp_of(p).zeros_like(p)
             decay = self.weight_decay if p.ndim > 1 else 0.0
-            flat = [a.reshape(-1) for a in (p, g, self.m[name], self.v[name])]  # views
-            for r in row_blocks(flat[0]):
-                self._update(*(a[r] for a in flat), decay)
+            for r in row_blocks(p):
+                self._update(p[r], g[r], self.m[name][r], self.v[name][r], decay)
 
     def _update(self, p, g, m, v, decay):
         xp, (b1, b2), lr = xp_of(p), self.betas, self.learning_rate
