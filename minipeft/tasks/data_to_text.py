@@ -1,7 +1,7 @@
-"""Data to text: the attributes of a place to eat -> one to four sentences that state all of them.
+"""Data to text: the attributes of a place to eat -> one or more sentences that state all of them.
 
     prompt      name : The Copper Lantern | type : pub | food : Italian | near : Alderham Park ||
-    completion  " The Copper Lantern is an Italian pub. It is not far from Alderham Park."
+    completion  " The Copper Lantern is an Italian pub near Alderham Park."
 
 Splits: the names of "test" and "validation" never occur in "train", and neither do their pairs of values. A
 name is built from adjective i, noun j and style k, and belongs to the split of (i + 2j + k) mod 8. A pair of
@@ -55,37 +55,24 @@ AREAS = {
     "suburbs": "in the suburbs",
 }
 
-# key -> value -> (adjective before the noun, phrase after the noun, sentences). These forms, and no others,
+# key -> value -> (adjective before the noun, phrase after the noun, a sentence). These forms, and no others,
 # state a value: completions are written with them and outputs are read with them.
 FORMS = {
-    "type": {kind: (kind, "", ()) for kind in TYPES},
-    "food": {
-        food: (food, f"serving {food} food", (f"the kitchen is {food}", f"it serves {food} dishes"))
-        for food in FOODS
-    },
-    "price": {
-        value: (adjective, f"with {level} prices", (f"prices are {level}", f"its prices are {level}"))
-        for value, (adjective, level) in PRICES.items()
-    },
-    "area": {
-        area: ("", where, (f"you will find it {where}", f"it lies {where}")) for area, where in AREAS.items()
-    },
+    "type": {kind: (kind, "", "") for kind in TYPES},
+    "food": {food: (food, "", f"the kitchen is {food}") for food in FOODS},
+    "price": {value: (adjective, "", f"prices are {level}") for value, (adjective, level) in PRICES.items()},
+    "area": {area: ("", where, f"it lies {where}") for area, where in AREAS.items()},
     "rating": {
-        value: ("", f"with {value} reviews", (f"reviews are {value}", f"its guests find it {value}"))
+        value: ("", f"with {value} reviews", f"reviews are {value}")
         for value in ("excellent", "good", "average", "poor")
     },
     "children": {
-        "yes": ("family-friendly", "for the whole family", ("children are welcome", "it welcomes children")),
-        "no": ("adults-only", "for adults only", ("children are not admitted", "only adults are admitted")),
+        "yes": ("family-friendly", "", "children are welcome"),
+        "no": ("adults-only", "", "only adults are admitted"),
     },
 }
 VALUES = {key: tuple(forms) for key, forms in FORMS.items()}
 PAIRS = (("food", "area", 8), ("type", "price", 4))
-OPENERS = (
-    "anyone who likes to eat out should know that",
-    "if you do not know where to eat, remember that",
-    "for those who are new in town and hungry:",
-)
 
 
 def rows(split, count, seed=0):
@@ -136,26 +123,24 @@ def _name(rng, split):
 
 
 def _describe(rng, slots):
-    """One way to say it: up to two adjectives and two phrases around the noun, the rest as sentences."""
-    before = [key for key in ("price", "children", "food") if key in slots and rng.random() < 0.5][:2]
-    rest = [key for key in slots if key not in (*before, "name", "type")]
-    after = [key for key in ("area", "near") if key in rest and rng.random() < 0.6]
-    after += [key for key in rest if key not in ("area", "near") and rng.random() < 0.4][:1]
-    noun = [_forms(key, slots[key])[0] for key in before] + [slots.get("type", "place")]
-    text = " ".join([slots["name"], "is", "a", *noun, *(_forms(key, slots[key])[1] for key in after)])
-    rest = [key for key in rest if key not in after]
-    rng.shuffle(rest)
-    said = [rng.choice(_forms(key, slots[key])[2]) for key in rest]
-    if len(" ".join([text, *said]).split()) < rng.choice((15, 15, 18)):
-        text = f"{rng.choice(OPENERS)} {text}"
-    sentences = [text] + [", and ".join(said[i : i + 2]) for i in range(0, len(said), 2)]
+    """One of two ways: woven into one sentence, or a short sentence for each value, two and two joined."""
+    forms = {key: _forms(key, value) for key, value in slots.items() if key not in ("name", "type")}
+    name, kind = slots["name"], slots.get("type", "place")
+    if rng.random() < 0.5:
+        before = [forms[key][0] for key in ("price", "children", "food") if key in forms]
+        after = [forms[key][1] for key in ("area", "near", "rating") if key in forms]
+        sentences = [" ".join([name, "is a", *before, kind, *after])]
+    else:
+        said = [sentence for _, _, sentence in forms.values()]
+        sentences = [f"{name} is a {kind}"]
+        sentences += [", and ".join(said[i : i + 2]) for i in range(0, len(said), 2)]
     return articles(" ".join(capital(sentence) + "." for sentence in sentences))
 
 
 def _forms(key, value):
-    """(adjective, phrase, sentences) for one slot."""
+    """(adjective, phrase, sentence) for one slot."""
     if key == "near":
-        return "", f"near {value}", (f"it is not far from {value}", f"it is close to {value}")
+        return "", f"near {value}", f"it is close to {value}"
     return FORMS[key][value]
 
 
@@ -175,10 +160,7 @@ _SIGN = f"(?:{_either(words.SIGN_ADJECTIVE)}) (?:{_either(words.SIGN_NOUN)})"
 _NAME = re.compile(rf"\b(?:The )?{_SIGN}\b(?: House\b| Kitchen\b)?")
 _LANDMARK = re.compile(rf"\b[A-Z]\w+ (?:{_either(LANDMARKS)})\b")
 _PATTERNS = {
-    key: {
-        value: re.compile(rf"\b(?:{_either((before, after, *sentences))})\b", re.IGNORECASE)
-        for value, (before, after, sentences) in forms.items()
-    }
+    key: {value: re.compile(rf"\b(?:{_either(said)})\b", re.IGNORECASE) for value, said in forms.items()}
     for key, forms in FORMS.items()
 }
 
