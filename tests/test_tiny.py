@@ -1,0 +1,44 @@
+"""The embedded model: it loads, it is what its README says, and it is worth having as a frozen base."""
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from minipeft import GPT2, LoRA, PeftModel, evaluate, train
+from minipeft.pretrain import HELD_OUT_SEED
+from minipeft.tasks import data_to_text
+from minipeft.tasks.corpus import documents
+
+TINY = Path(__file__).parents[1] / "weights" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return GPT2.from_pretrained(TINY)
+
+
+def test_it_is_small_and_in_the_ordinary_format():
+    files = {p.name: p.stat().st_size for p in TINY.iterdir()}
+    assert files.keys() == {"config.json", "model.safetensors", "tokenizer.json", "training.json"}
+    assert sum(files.values()) < 16e6
+    assert json.loads((TINY / "config.json").read_text())["model_type"] == "gpt2"
+
+
+def test_its_loss_on_held_out_text_is_what_was_measured_in_training(tiny):
+    held_out = [{"text": text} for text in islice(documents(HELD_OUT_SEED), 300)]
+    measured = json.loads((TINY / "training.json").read_text())["validation"]
+    result = evaluate(PeftModel(tiny), held_out, on_long="cut")
+    assert result["loss"] == pytest.approx(min(e["eval_loss"] for e in measured), abs=2e-3)  # float16 since
+
+
+def test_lora_on_it_beats_lora_on_the_same_model_with_random_weights_by_far(tiny):
+    rows, held_out = data_to_text.rows("train", 400), data_to_text.rows("validation", 40)
+    random = GPT2.random(tiny.config, tokenizer=tiny.tokenizer)
+    loss = {}
+    for name, base in (("tiny", tiny), ("random", random)):
+        peft = PeftModel(base, LoRA(r=8, lora_alpha=16, target_modules="all-linear"))
+        train(peft, rows, steps=40, batch_size=8, learning_rate=5e-3, warmup_steps=5, progress=False)
+        loss[name] = evaluate(peft, held_out)["loss"]
+    assert loss["tiny"] < 2.0 and loss["random"] > loss["tiny"] + 3, loss
