@@ -79,10 +79,19 @@ def constant_schedule(t):
 SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule, "constant": constant_schedule}
 
 
-def learning_rate_at(step, steps, peak, warmup_steps, schedule):
-    """The rate of step 0 ... steps - 1: up to `peak` in a line over the warm-up, then the schedule."""
-    if schedule not in SCHEDULES:
-        raise InputError(f"no schedule is called {schedule!r}: choose from {', '.join(SCHEDULES)}")
-    if step < warmup_steps:
-        return peak * (step + 1) / (warmup_steps + 1)
-    return peak * SCHEDULES[schedule]((step - warmup_steps) / max(1, steps - warmup_steps))
+def schedule_called(name):
+    """The schedule of that name. Raises InputError with the names there are."""
+    if name not in SCHEDULES:
+        raise InputError(f"no schedule is called {name!r}: choose from {', '.join(SCHEDULES)}")
+    return SCHEDULES[name]
+
+
+def learning_rate_at(step, steps, settings):
+    """The rate of step 0 ... steps - 1: up to its peak in a line over the warm-up, then the schedule.
+
+    settings: with learning_rate, warmup_steps and schedule, as `train.Training` has them.
+    """
+    peak, warmup = settings.learning_rate, settings.warmup_steps
+    if step < warmup:
+        return peak * (step + 1) / (warmup + 1)
+    return peak * schedule_called(settings.schedule)((step - warmup) / max(1, steps - warmup))

@@ -13,7 +13,7 @@ import numpy as np
 from .data import batches, load_pairs
 from .errors import InputError
 from .files import write_json
-from .optim import AdamW, clip_grads, learning_rate_at
+from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Training:
             raise InputError(f"learning_rate must be above 0, not {self.learning_rate}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+        schedule_called(self.schedule)
         if self.steps < 0 or (self.steps == 0 and not self.epochs > 0):
             raise InputError("give steps or epochs above 0")
 
@@ -86,9 +87,6 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, **setting
     pairs, too_long = load_pairs(data, model, s.on_long)
     held_out = load_pairs(eval_data, model, s.on_long)[0] if eval_data is not None else None
     steps = s.steps or math.ceil(s.epochs * len(pairs) / (s.batch_size * s.accumulation_steps))
-    learning_rate_at(
-        0, steps, s.learning_rate, s.warmup_steps, s.schedule
-    )  # an unknown schedule: now, not later
     if not model.trainable:
         raise InputError("nothing trains: give the model a method")
 
@@ -99,11 +97,8 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, **setting
     begin = time.perf_counter()
     with metrics_log(output_dir, s) as log, progress_bar(steps, progress) as bar:
         for step in range(steps):
-            optimizer.learning_rate = learning_rate_at(
-                step, steps, s.learning_rate, s.warmup_steps, s.schedule
-            )
-            row = {"step": step + 1}
-            row |= optimizer_step(model, optimizer, islice(stream, s.accumulation_steps), s, step)
+            optimizer.learning_rate = learning_rate_at(step, steps, s)
+            row = optimizer_step(model, optimizer, islice(stream, s.accumulation_steps), s, step)
             if not math.isfinite(row["loss"] + row["grad_norm"]):
                 raise InputError(
                     f"step {step + 1}: the loss is {row['loss']} and the gradient's norm {row['grad_norm']}; "
@@ -150,7 +145,8 @@ def optimizer_step(model, optimizer, micro_batches, s, step):
         optimizer.step(model.trainable, grads)
     seconds = time.perf_counter() - begin
     rate = optimizer.learning_rate
-    return {"loss": loss, "grad_norm": norm, "learning_rate": rate, "tokens": tokens, "seconds": seconds}
+    result = {"step": step + 1, "loss": loss, "grad_norm": norm, "learning_rate": rate}
+    return result | {"tokens": tokens, "seconds": seconds}
 
 
 def evaluate(model, data, batch_size=16, on_long="refuse"):

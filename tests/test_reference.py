@@ -14,6 +14,7 @@ from reference.fingerprint import fingerprint, fingerprint_error
 from minipeft import GPT2, AdamW, Full, LoRA, PeftModel, pack
 from minipeft.files import read_json, read_safetensors
 from minipeft.optim import clip_grads, learning_rate_at
+from minipeft.train import Training
 
 REFERENCE = Path(__file__).parent / "reference"
 BATCHES = read_json(REFERENCE / "batches.json")
@@ -92,7 +93,8 @@ def test_ten_training_steps_follow_pytorchs_curve(name):
 def test_schedules_are_those_of_transformers_after_the_warm_up(schedule):
     """During it they differ: `transformers` begins with a step at rate 0; here every step counts."""
     true = np.load(REFERENCE / "schedules.npz")[schedule]
-    rates = [learning_rate_at(step, 20, 1.0, 4, schedule) for step in range(20)]
+    settings = Training(learning_rate=1.0, warmup_steps=4, schedule=schedule)
+    rates = [learning_rate_at(step, 20, settings) for step in range(20)]
     np.testing.assert_allclose(rates[4:], true[4:], rtol=1e-12, atol=1e-15)
 
 

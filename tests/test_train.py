@@ -10,6 +10,7 @@ from small import small_batch, small_model, snapshot, texts
 
 from minipeft import AdamW, Full, InputError, LoRA, PeftModel, evaluate, gradcheck, ops, train
 from minipeft.optim import clip_grads, learning_rate_at
+from minipeft.train import Training
 
 PAIRS = [([], ids) for ids in texts((6, 5, 7, 4, 8, 3))]
 HELD_OUT = [([], ids) for ids in texts((6, 4), seed=9)]
@@ -62,7 +63,8 @@ def test_clipping_scales_all_gradients_to_the_global_norm():
 
 def test_schedules():
     def rates(schedule, warmup_steps=0):
-        return [learning_rate_at(s, 10, 2.0, warmup_steps, schedule) for s in range(10)]
+        settings = Training(learning_rate=2.0, warmup_steps=warmup_steps, schedule=schedule)
+        return [learning_rate_at(s, 10, settings) for s in range(10)]
 
     assert np.allclose(rates("linear"), [2 - 0.2 * s for s in range(10)])
     assert np.allclose(rates("cosine"), [1 + math.cos(math.pi * s / 10) for s in range(10)])
