@@ -16,9 +16,9 @@ from .methods import METHODS
 
 RECIPES = {  # settings under which each method learns the built-in tasks: its own, and those of training
     "full": ((), {"learning_rate": 1e-3}),
-    "lora": (("r=8", "lora_alpha=16", "target_modules=all-linear"), {"learning_rate": 1e-2}),
+    "lora": (("r=16", "lora_alpha=32", "target_modules=all-linear"), {"learning_rate": 1e-2}),
 }
-COMMON = {"steps": 350, "batch_size": 8, "warmup_steps": 20, "eval_every": 175}
+COMMON = {"steps": 250, "batch_size": 8, "warmup_steps": 20, "eval_every": 125}
 
 
 def compare(model, out, task=None, data=None, eval_data=None, methods=None, device="cpu", **settings):
