@@ -180,8 +180,9 @@ def test_help_for_every_command():
 
 
 def test_import_is_quick_and_brings_no_heavy_library():
+    """0.3 s with NumPy; NumPy's own part is not ours, and a third to a half of it."""
     code = (
-        "import sys, time; t = time.process_time(); import minipeft; t = time.process_time() - t;"
+        "import sys, time, numpy; t = time.perf_counter(); import minipeft; t = time.perf_counter() - t;"
         "heavy = {'tokenizers', 'huggingface_hub', 'torch', 'tqdm', 'threadpoolctl'} & set(sys.modules);"
         "assert not heavy, heavy; print(t)"
     )
@@ -189,7 +190,7 @@ def test_import_is_quick_and_brings_no_heavy_library():
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
         for _ in range(5)
     ]
-    assert min(times) < 0.3, times
+    assert min(times) < 0.2, times
 
 
 def test_python_m_minipeft_is_minipeft():
