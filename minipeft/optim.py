@@ -14,9 +14,11 @@ class AdamW:
     $p = p - \eta\,\lambda\,p - \eta\,\frac{m / (1-\beta_1^t)}{\sqrt{v / (1-\beta_2^t)} + \epsilon}$
 
     The decay $\lambda$ acts on matrices alone: biases, layer norms and other vectors do not decay.
+    lr_scale(name) is a factor on the rate of one tensor.
     """
 
-    def __init__(self, learning_rate=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    def __init__(self, learning_rate=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, lr_scale=None):
+        self.lr_scale = lr_scale or (lambda name: 1.0)
         self.learning_rate, self.betas, self.eps, self.weight_decay = learning_rate, betas, eps, weight_decay
         self.t, self.m, self.v = 0, {}, {}
 
@@ -28,23 +30,24 @@ class AdamW:
             if name not in self.m:
                 self.m[name], self.v[name] = xp_of(p).zeros_like(p), xp_of(p).zeros_like(p)
             decay = self.weight_decay if p.ndim > 1 else 0.0
+            rate = self.learning_rate * self.lr_scale(name)
             for r in row_blocks(p):
-                self._update(p[r], g[r], self.m[name][r], self.v[name][r], decay)
+                self._update(p[r], g[r], self.m[name][r], self.v[name][r], rate, decay)
 
-    def _update(self, p, g, m, v, decay):
-        xp, (b1, b2), lr = xp_of(p), self.betas, self.learning_rate
+    def _update(self, p, g, m, v, rate, decay):
+        xp, (b1, b2) = xp_of(p), self.betas
         m *= b1
         m += (1 - b1) * g
         v *= b2
         square = g * g
         square *= 1 - b2
         v += square
-        p *= 1 - lr * decay
+        p *= 1 - rate * decay
         root = xp.sqrt(v)
         root *= 1 / math.sqrt(1 - b2**self.t)
         root += self.eps
         xp.divide(m, root, out=root)
-        root *= lr / (1 - b1**self.t)
+        root *= rate / (1 - b1**self.t)
         p -= root
 
 

@@ -18,7 +18,9 @@ class PeftModel:
     model      the base; its arrays are never written to
     method     one Method, or a Chain of those in a list; an empty list is the frozen model alone
     tensors    the method's own tensors by name
-    trainable  what an optimizer changes in place: `tensors`, and copies of the base's selected parameters
+    selected   copies of the base parameters that the method selects
+    weights    the base parameters as the forward sees them, the selected ones among them
+    trainable  those of `tensors` and `selected` that an optimizer changes, in place
     """
 
     def __init__(self, model, methods=(), seed=0):
@@ -31,10 +33,12 @@ class PeftModel:
             )
         xp = xp_of(model.weights["wte.weight"])
         own = self.method.init(model, np.random.default_rng(seed))
-        self.tensors = {name: xp.asarray(value, dtype=model.dtype) for name, value in own.items()}
-        selected = {name: w.copy() for name, w in model.weights.items() if self.method.select(name)}
-        self.weights = model.weights | selected
-        self.trainable = self.tensors | selected
+        self.tensors = {name: xp.asarray(a, dtype=self._dtype_of(a)) for name, a in own.items()}
+        self.weights = model.weights | self.method.rebase(model.weights, self.tensors)
+        self.selected = {name: w.copy() for name, w in self.weights.items() if self.method.select(name)}
+        self.weights |= self.selected
+        everything = self.tensors | self.selected
+        self.trainable = {name: a for name, a in everything.items() if self.method.trains(name)}
 
     # ------------------------------------------------------------------------------ counting, describing
 
@@ -73,8 +77,7 @@ class PeftModel:
         return self._start(**fields)[0]
 
     def _start(self, **fields):
-        selected = frozenset(self.trainable.keys() - self.tensors.keys())
-        step = Step(self.config, self.weights, self.method, self.tensors, selected, **fields)
+        step = Step(self.config, self.weights, self.method, self.tensors, frozenset(self.selected), **fields)
         tensors, cache = self.method.start(self.tensors, step)
         return replace(step, tensors=tensors), cache
 
@@ -110,7 +113,8 @@ class PeftModel:
                 grads[name] += more[name]
         if count == 0:
             raise InputError("no token of the batch has a label: nothing to learn from")
-        return loss, count, self.method.finish(grads, cache)
+        grads = self.method.finish(grads, cache)
+        return loss, count, {name: g for name, g in grads.items() if name in self.trainable}
 
     def scores(self, batch):
         """The log-probability of each labelled token, and whether it was the likeliest; (M,) on the host."""
@@ -130,6 +134,10 @@ class PeftModel:
     def loss(self, batch):
         """The mean loss over the batch's labelled tokens, as a float, without gradients or dropout."""
         return -float(self.scores(batch)[0].mean(dtype="float64"))
+
+    def _dtype_of(self, array):
+        """Indices stay integers; everything else is of the model's type."""
+        return array.dtype if array.dtype.kind in "iu" else self.dtype
 
     @property
     def _xp(self):

@@ -91,7 +91,11 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, **setting
         raise InputError("nothing trains: give the model a method")
 
     history, keeper = History(too_long=too_long), Keeper(model, output_dir)
-    optimizer = AdamW(s.learning_rate, weight_decay=s.weight_decay)
+    optimizer = AdamW(
+        s.learning_rate,
+        weight_decay=s.weight_decay,
+        lr_scale=lambda name: model.method.lr_scale(name, model.config),
+    )
     stream = batches(pairs, s.batch_size, np.random.default_rng(s.seed))
     eval_every = s.eval_every or max(1, steps // 10)
     begin = time.perf_counter()

@@ -45,6 +45,21 @@ class Method:
         """
         return {}
 
+    def rebase(self, weights, tensors):
+        """{name: new base weight}, once, right after `init`: what the method takes out of the base."""
+        return {}
+
+    def trains(self, name):
+        """Does the optimizer change `name`, a tensor that `init` made or a parameter that was selected?
+
+        Selected parameters get gradients either way: `finish` may need them for tensors of the method.
+        """
+        return True
+
+    def lr_scale(self, name, config):
+        """The factor on the learning rate of the tensor `name`."""
+        return 1.0
+
     def start(self, tensors, step):
         """Once per step, before the forward: the tensors that train -> the tensors that the sites read."""
         return tensors, None

@@ -1,5 +1,7 @@
 """Several methods on one model. A hybrid is a chain plus what joins its parts."""
 
+from math import prod
+
 from ..errors import InputError
 from .base import Method, add_dx, add_grads
 
@@ -31,6 +33,21 @@ class Chain(Method):
                 raise InputError(f"two methods of the chain act by the same tensor {min(twice)!r}")
             tensors |= own
         return tensors
+
+    def rebase(self, weights, tensors):
+        """Every part in turn, each on what the one before left."""
+        rebased = {}
+        for m in self.methods:
+            rebased |= m.rebase(weights | rebased, tensors)
+        return rebased
+
+    def trains(self, name):
+        """What no part holds still."""
+        return all(m.trains(name) for m in self.methods)
+
+    def lr_scale(self, name, config):
+        """The parts' factors multiply; a part that does not know `name` says 1."""
+        return prod(m.lr_scale(name, config) for m in self.methods)
 
     def start(self, tensors, step):
         """Each part replaces its own tensors and passes the others through."""
