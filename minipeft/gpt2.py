@@ -132,7 +132,8 @@ class Step:
     def __post_init__(self):
         if not self.learns:
             self.trains = frozenset()
-        names = [*self.trains, *self.tensors] if self.learns else []
+        own = (name for name in self.tensors if self.method.trains(name))
+        names = [*self.trains, *own] if self.learns else []
         places = (name.rpartition(".")[0] for name in names)
         self.lowest = min((self.depth(place) for place in places), default=float("inf"))
 
@@ -165,11 +166,11 @@ def linear_backward(dy, cache, step):
     name, before, base, after = cache
     dy, dx_beside, grads = step.method.linear_backward(dy, after, step)
     dx, own = ops.linear_backward(dy, base)
-    grads |= named(name, own)
-    if dx is not None:
-        dx, g = step.method.linear_input_backward(add_dx(dx, dx_beside), before, step)
-        grads |= g
-    return dx, grads
+    add_grads(grads, named(name, own))
+    if dx is None:
+        return None, grads
+    dx, g = step.method.linear_input_backward(add_dx(dx, dx_beside), before, step)
+    return dx if "x" in step.wants(f"{name}.input") else None, grads | g
 
 
 def layer_norm(name, x, step):
@@ -324,20 +325,22 @@ def backward(dx, caches, step):
     return grads
 
 
-def loss_and_grads(batch, step):
+def loss_and_grads(batch, step, loss_op=(ops.lm_loss, ops.lm_loss_backward)):
     """The SUM of the cross-entropy over the batch's labelled tokens, their number, and its gradients by name.
 
     Sums, so that parts of a batch, on whatever core or machine, add up. The final norm and the head work
-    on the rows that predict a labelled token, and on no other.
+    on the rows that predict a labelled token, and on no other. loss_op: the head and its loss, forward and
+    backward (distillation has one of its own).
     """
+    lm_loss, lm_loss_backward = loss_op
     x, layout, caches = forward(like(step.weights["wte.weight"], batch.ids), batch.layout, step)
     rows, labels = (like(x, a) for a in batch.targets(layout))
     a, norm = layer_norm("ln_f", x[rows], step)  # (M, C)
     head = step.config.head
     wants = step.wants("lm_head") & {"x"} | step.wants(head) & {"weight"}
-    loss, cache = ops.lm_loss(a, step.weights[f"{head}.weight"], labels, wants)
+    loss, cache = lm_loss(a, step.weights[f"{head}.weight"], labels, wants)
 
-    da, own = ops.lm_loss_backward(1, cache)
+    da, own = lm_loss_backward(1, cache)
     grads = named(head, own)
     if da is None:
         return loss, len(rows), grads
@@ -348,6 +351,17 @@ def loss_and_grads(batch, step):
     dx = xp_of(x).zeros_like(x)
     dx[rows] = da  # each row predicts one token, so no row occurs twice
     return loss, len(rows), add_grads(grads, backward(dx, caches, step))
+
+
+def predictions(batch, step):
+    """What the head reads, of the rows that predict a labelled token (M, C), and these tokens (M,).
+
+    For evaluation, and for teachers: it has no backward.
+    """
+    x, layout, _ = forward(like(step.weights["wte.weight"], batch.ids), batch.layout, step)
+    rows, labels = (like(x, a) for a in batch.targets(layout))
+    a, _ = layer_norm("ln_f", x[rows], step)
+    return a, labels
 
 
 def logits(x, step):

@@ -11,7 +11,7 @@ from .backend import like, to_host
 from .errors import InputError
 
 TOLERANCE = 1e-7
-STEPS = (1e-3, 2e-4)  # a large step suffers from curvature, a small one from rounding: one of them will do
+STEPS = (1e-2, 1e-3, 2e-4, 1e-5)  # a large step suffers from curvature and kinks, a small one from rounding
 
 
 def derivative(f, array, direction, h):
@@ -62,6 +62,7 @@ def gradcheck(model, batch, elements=4, scramble=0.1, seed=0, progress=None):
 
     scramble: noise put on the trainable tensors first, relative to their size, and taken off at the end.
     At initialisation many gradients are zero (LoRA's A while B = 0) and would pass unseen.
+    What a method says that its backward takes for constant (DoRA's norms) is held still: `Method.held`.
     progress: wraps the list of names, for a bar. Raises InputError unless the model is float64.
     """
     if model.dtype != np.float64:
@@ -73,7 +74,9 @@ def gradcheck(model, batch, elements=4, scramble=0.1, seed=0, progress=None):
     for p in model.trainable.values():
         size = float((p * p).mean()) ** 0.5 or 1.0
         p += like(p, scramble * size * rng.standard_normal(p.shape))
+    method = model.method
     try:
+        model.method = method.held(model.weights, model.tensors)
         _, grads = model.loss_and_grads(batch)
         missing = model.trainable.keys() - grads.keys()
         names = list(model.trainable) if progress is None else progress(list(model.trainable))
@@ -83,5 +86,6 @@ def gradcheck(model, batch, elements=4, scramble=0.1, seed=0, progress=None):
             for name in names
         }  # fmt: skip
     finally:
+        model.method = method
         for name, p in model.trainable.items():
             p[...] = kept[name]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import gpt2, ops
-from .backend import generator, like, to_host, xp_of
+from .backend import generator, to_host, xp_of
 from .errors import InputError
 from .gpt2 import GPT2, Step
 from .methods import Chain, Method
@@ -35,7 +35,8 @@ class PeftModel:
         own = self.method.init(model, np.random.default_rng(seed))
         self.tensors = {name: xp.asarray(a, dtype=self._dtype_of(a)) for name, a in own.items()}
         self.weights = model.weights | self.method.rebase(model.weights, self.tensors)
-        self.selected = {name: w.copy() for name, w in self.weights.items() if self.method.select(name)}
+        chosen = [name for name in self.weights if self.method.select(name, self.config)]
+        self.selected = {name: self.weights[name].copy() for name in chosen}
         self.weights |= self.selected
         everything = self.tensors | self.selected
         self.trainable = {name: a for name, a in everything.items() if self.method.trains(name)}
@@ -103,7 +104,7 @@ class PeftModel:
         def run(numbered):
             i, shard = numbered
             rng = None if seed is None else generator([seed, i], self.weights["wte.weight"])
-            return gpt2.loss_and_grads(shard, replace(step, rng=rng))
+            return self.shard_loss_and_grads(shard, replace(step, rng=rng))
 
         results = map_shards(run, list(enumerate(self._shards(batch))))
         loss, count, grads = results[0]
@@ -116,15 +117,17 @@ class PeftModel:
         grads = self.method.finish(grads, cache)
         return loss, count, {name: g for name, g in grads.items() if name in self.trainable}
 
+    def shard_loss_and_grads(self, shard, step):
+        """One shard's sum of the loss, number of labelled tokens, and gradients; `Distilled` has its own."""
+        return gpt2.loss_and_grads(shard, step)
+
     def scores(self, batch):
         """The log-probability of each labelled token, and whether it was the likeliest; (M,) on the host."""
         self._check(batch)
         step = self.step()
 
         def run(shard):
-            x, layout, _ = gpt2.forward(like(self.weights["wte.weight"], shard.ids), shard.layout, step)
-            rows, labels = (like(x, a) for a in shard.targets(layout))
-            a, _ = gpt2.layer_norm("ln_f", x[rows], step)
+            a, labels = gpt2.predictions(shard, step)
             logprob, best = ops.lm_scores(a, self.weights[f"{self.config.head}.weight"], labels)
             return to_host(logprob), to_host(best == labels)
 
@@ -176,7 +179,8 @@ class PeftModel:
 
     def merge_and_unload(self):
         """A plain GPT2 with the same logits. Raises InputError where a method cannot be merged."""
-        weights = self.weights | self.method.merge(self.weights, self.tensors)
+        weights = self.step().weights  # `start` may have to bring the selected ones up to date
+        weights = weights | self.method.merge(weights, self.tensors)
         return GPT2(self.config, weights, self.tokenizer, self.model.name)
 
     def unmerge(self, merged):

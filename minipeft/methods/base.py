@@ -34,7 +34,7 @@ class Method:
         """How many positions the method takes in front of every sequence."""
         return 0
 
-    def select(self, name):
+    def select(self, name, config=None):
         """Does the base parameter `name` ("h.0.ln_1.bias") train?"""
         return False
 
@@ -67,6 +67,10 @@ class Method:
     def finish(self, dtensors, cache):
         """Once per step, after the backward: gradients of what the sites read -> of what trains."""
         return dtensors
+
+    def held(self, weights, tensors):
+        """This method with all that its backward takes for constant held as it is now, for `gradcheck`."""
+        return self
 
     def embed(self, x, layout, step):
         """x (N, C) token embeddings -> x' (N', C) and its layout: rows may be put in front of sequences."""

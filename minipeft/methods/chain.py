@@ -20,18 +20,21 @@ class Chain(Method):
         """Each part takes its positions in front of what the others took."""
         return sum(m.num_virtual_tokens for m in self.methods)
 
-    def select(self, name):
+    def select(self, name, config=None):
         """Trains what any part trains."""
-        return any(m.select(name) for m in self.methods)
+        return any(m.select(name, config) for m in self.methods)
 
     def init(self, model, rng):
-        """The tensors of all parts. Raises InputError where two parts own the same one."""
+        """The tensors of all parts. Raises InputError where two parts own or want the same one."""
         tensors = {}
         for m in self.methods:
             own = m.init(model, rng)
             if twice := tensors.keys() & own.keys():
                 raise InputError(f"two methods of the chain act by the same tensor {min(twice)!r}")
             tensors |= own
+        for name in model.weights:
+            if len({m.trains(name) for m in self.methods if m.select(name, model.config)}) > 1:
+                raise InputError(f"a method of the chain trains {name!r}, another needs it for itself")
         return tensors
 
     def rebase(self, weights, tensors):
@@ -62,6 +65,10 @@ class Chain(Method):
         for m, cache in self._reversed(caches):
             dtensors = m.finish(dtensors, cache)
         return dtensors
+
+    def held(self, weights, tensors):
+        """Every part held."""
+        return Chain([m.held(weights, tensors) for m in self.methods])
 
     def embed(self, x, layout, step):
         """x -> every part in turn; a later part puts its rows in front of an earlier one's."""

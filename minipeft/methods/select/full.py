@@ -13,7 +13,7 @@ class Full(Method):
     the embedding's and the head's.
     """
 
-    def select(self, name):
+    def select(self, name, config):
         """Everything."""
         return True
 

@@ -1,0 +1,66 @@
+"""Which of a model's weights matter most: how `Sparse` chooses the few that it trains."""
+
+import numpy as np
+
+from ...backend import to_host
+from ...data import pack
+from ...errors import InputError
+
+KINDS = ("random", "magnitude", "fisher")
+
+
+def choose(model, names, K, importance, pairs, rng):
+    """The K most important weights of the parameters `names`, all together: {name: i}, flat, sorted, int32.
+
+    A parameter with none of them is left out. pairs: of token ids, for "fisher". Raises InputError for an
+    importance that is not known.
+    """
+    weights = {name: model.weights[name] for name in names}
+    sizes = [w.size for w in weights.values()]
+    if importance == "random":
+        chosen = np.sort(rng.choice(sum(sizes), K, replace=False, shuffle=False))
+    elif importance == "magnitude":
+        chosen = largest([abs(to_host(w)) for w in weights.values()], K)
+    elif importance == "fisher":
+        chosen = largest([to_host(F) for F in fisher_information(model, names, pairs).values()], K)
+    else:
+        raise InputError(f"importance must be one of {', '.join(KINDS)}, not {importance!r}")
+    ends = np.cumsum(sizes)  # the parameters laid one behind the other
+    parts = np.split(chosen, np.searchsorted(chosen, ends[:-1]))
+    begins = ends - sizes
+    return {
+        name: (part - begin).astype(np.int32)
+        for name, part, begin in zip(names, parts, begins, strict=True)
+        if len(part)
+    }
+
+
+def largest(scores, K):
+    """Where the K largest of all the scores are, as indices into them laid one behind the other, sorted.
+
+    Exactly K: of equal scores the first are taken.
+    """
+    flat = np.concatenate([s.ravel() for s in scores])
+    least = np.partition(flat, len(flat) - K)[len(flat) - K]
+    above, equal = np.flatnonzero(flat > least), np.flatnonzero(flat == least)
+    return np.sort(np.concatenate([above, equal[: K - len(above)]]))
+
+
+def fisher_information(model, names, pairs):
+    r"""$F = \frac1N \sum_n (\nabla_W \log p(y_n | x_n))^2$ for each W of `names`: {name: F, of W's shape}.
+
+    The diagonal of the empirical Fisher information: how much the model's answers depend on each weight.
+    pairs: N of (prompt ids x, completion ids y). Each is a batch of its own, for the square of a batch's
+    gradient is not the sum of the squares. (Sung et al. 2021, section 3)
+    """
+    from ...gpt2 import loss_and_grads  # not above: gpt2 imports the methods
+
+    step = model.step(trains=frozenset(names), learns=True)
+    fisher = dict.fromkeys(names, 0.0)
+    for pair in pairs:
+        _, _, grads = loss_and_grads(pack([pair]), step)  # of -log p(y | x): the sum over y's tokens
+        for name, g in grads.items():
+            g *= g
+            g /= len(pairs)
+            fisher[name] += g
+    return fisher
