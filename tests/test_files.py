@@ -179,7 +179,7 @@ def adapter(tmp_path):
         ({"peft_type": "OFT"}, "peft_type 'OFT' is not one of LORA"),
         ({"use_dora": True}, "use_dora = True is not implemented"),
         ({"bias": "all"}, "bias = 'all' is not implemented"),
-        ({"init_lora_weights": "pissa"}, "init_lora_weights must be"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights must be"),
         ({"target_modules": ["q_proj"]}, "match no linear layer"),
         ({"r": 3}, r"h.0.attn.c_attn.lora_A.weight has shape \(2, 12\), expected \(3, 12\)"),
         ({"target_modules": ["c_attn", "c_fc"]}, "h.0.mlp.c_fc.lora_A.weight is missing"),

@@ -103,7 +103,7 @@ def test_parameter_count_of_gpt2_small(name):
     model = GPT2(config, {n: np.broadcast_to(zero, shape) for n, shape in config.shapes().items()})
     method = METHODS[name]()
     own = sum(a.size for a in method.init(model, np.random.default_rng(0)).values())
-    selected = sum(w.size for n, w in model.weights.items() if method.select(n))
+    selected = sum(w.size for n, w in model.weights.items() if method.select(n, config))
     assert own + selected == COUNTS[name]
 
 
@@ -219,7 +219,7 @@ def test_the_cache_of_a_frozen_model_is_small():
     [
         ({"r": 0}, "rank r must be 1 or more, not 0"),
         ({"lora_dropout": 1.0}, "lora_dropout must be at least 0 and below 1"),
-        ({"init_lora_weights": "olora"}, "init_lora_weights must be true, false or 'gaussian', not 'olora'"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights must be true, false, 'gaussian' or 'pissa', not 'olora'"),
         (
             {"target_modules": ("q_proj",)},
             "match no linear layer: there are attn.c_attn, attn.c_proj, mlp.c_fc",

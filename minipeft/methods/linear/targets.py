@@ -1,29 +1,57 @@
-"""Which linear layers a method acts beside: Hugging Face PEFT's rules for `target_modules`."""
+"""Which linear layers a method acts beside: Hugging Face PEFT's rules for `target_modules` and their like."""
 
 import re
 
 from ...errors import InputError
 
 
-def matches(name, target_modules):
+def matches(name, target_modules, layers_to_transform=None):
     """Is the linear layer `name` ("h.0.attn.c_attn") a target?
 
-    A list: the name itself, or its end after a dot ("c_proj" is both "attn.c_proj" and "mlp.c_proj").
-    A string: a regular expression for the whole name, or "all-linear".
+    target_modules: a list: the name itself, or its end after a dot ("c_proj" is both "attn.c_proj" and
+    "mlp.c_proj"). A string: a regular expression for the whole name, or "all-linear".
+    layers_to_transform: numbers of layers, or one number; None: every layer.
     """
+    if layers_to_transform is not None and int(name.split(".")[1]) not in numbers(layers_to_transform):
+        return False
     if isinstance(target_modules, str):
         return target_modules == "all-linear" or re.fullmatch(target_modules, name) is not None
     return any(name == target or name.endswith("." + target) for target in target_modules)
 
 
-def target_layers(config, target_modules):
+def target_layers(config, target_modules, layers_to_transform=None):
     """{name: (in, out)} of the targets. Raises InputError, with the names there are, if nothing matches."""
     layers = config.linear_layers()
-    found = {name: shape for name, shape in layers.items() if matches(name, target_modules)}
+    last = config.n_layer - 1
+    if isinstance(target_modules, str) and layers_to_transform is not None:
+        raise InputError("layers_to_transform goes with a list of target_modules, not with a string")
+    for number in numbers(layers_to_transform):
+        if number not in range(config.n_layer):
+            raise InputError(f"layers_to_transform: there is no layer {number!r} in h.0 ... h.{last}")
+    found = {
+        name: shape for name, shape in layers.items() if matches(name, target_modules, layers_to_transform)
+    }
     if not found:
         kinds = dict.fromkeys(name.split(".", 2)[2] for name in layers)
         raise InputError(
             f"target_modules {target_modules!r} match no linear layer: there are {', '.join(kinds)}, "
-            f"in h.0 ... h.{config.n_layer - 1}"
+            f"in h.0 ... h.{last}"
         )
     return found
+
+
+def numbers(layers_to_transform):
+    """The field as a tuple of numbers: it may be one number, or None."""
+    if layers_to_transform is None:
+        return ()
+    return (layers_to_transform,) if isinstance(layers_to_transform, int) else tuple(layers_to_transform)
+
+
+def by_pattern(name, patterns, default):
+    """The value in `patterns` whose key fits the layer `name`, the first one that does; else `default`.
+
+    A key is a regular expression for the whole name, or for its end after a dot. It sees the name that PEFT
+    sees, "transformer.h.0.attn.c_attn". Let no two keys fit one layer: files sort them, and PEFT's do, too.
+    """
+    fits = (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", f"transformer.{name}"))
+    return next(fits, default)

@@ -1,0 +1,447 @@
+"""Beside a weight matrix: LoRA's variants, DoRA, IA3, VeRA. What they promise, and what `peft` computes.
+
+reference/make_linear.py made the numbers in reference/linear-*.
+"""
+
+from dataclasses import replace
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import CONFIG, scramble, small_batch, small_model, snapshot, texts
+
+from minipeft import GPT2, AdamW, Full, GPT2Config, InputError, LoRA, PeftModel, gradcheck, ops, pack, train
+from minipeft.files import read_json, read_safetensors
+from minipeft.gradcheck import TOLERANCE, check_array
+from minipeft.methods.linear.dora import DoRA
+from minipeft.methods.linear.ia3 import IA3
+from minipeft.methods.linear.lora_plus import LoRAPlus
+from minipeft.methods.linear.vera import VeRA
+from minipeft.optim import clip_grads
+
+TWO = replace(CONFIG, n_layer=2)
+BOTH = ("attn.c_attn", "mlp.c_proj")  # a wide layer and a tall one
+CASES = {
+    "rslora with patterns": LoRA(
+        r=4, target_modules=BOTH, use_rslora=True, rank_pattern={"mlp.c_proj": 2}, alpha_pattern={"h.0.*": 3}
+    ),
+    "lora+": LoRAPlus(r=2, layers_to_transform=1),
+    "pissa": LoRA(r=3, target_modules=BOTH, init_lora_weights="pissa"),
+    "dora": DoRA(r=2, lora_alpha=3, target_modules=BOTH),
+    "dora of pissa": DoRA(r=3, init_lora_weights="pissa", use_rslora=True, layers_to_transform=(1,)),
+    "ia3": IA3(),
+    "ia3, one input high up": IA3(
+        target_modules=("h.1.mlp.c_proj",), feedforward_modules=("h.1.mlp.c_proj",)
+    ),
+    "vera": VeRA(r=5, target_modules="all-linear"),
+}
+CHAINS = {
+    "dora and full": [DoRA(r=2), Full()],
+    "lora and dora": [LoRA(r=2, target_modules=("c_fc",)), DoRA(r=2)],
+    "ia3 and vera": [IA3(), VeRA(r=4, target_modules=("attn.c_attn", "mlp.c_fc"))],
+    "vera and lora": [VeRA(r=4), LoRA(r=2)],
+}
+UNMERGEABLE = [LoRA(r=2, target_modules="all-linear"), IA3()]
+every_case = pytest.mark.parametrize("method", CASES.values(), ids=CASES)
+every_case_and_chain = pytest.mark.parametrize("method", (CASES | CHAINS).values(), ids=CASES | CHAINS)
+
+
+def peft_of(method, dtype="float64"):
+    return PeftModel(small_model(dtype, TWO), method)
+
+
+def logits(model, seed=0):
+    return np.concatenate(model.logits(texts(seed=seed)))
+
+
+# ---------------------------------------------------------------------------------------- what each promises
+
+
+@pytest.mark.parametrize(
+    "method", [*CASES.values(), *CHAINS.values(), UNMERGEABLE], ids=[*CASES, *CHAINS, "lora and ia3"]
+)
+def test_gradients_are_the_derivatives_of_the_loss(method):
+    errors = gradcheck(peft_of(method), small_batch(), elements=1)
+    assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
+
+
+@pytest.mark.parametrize("method", [DoRA(r=2, lora_dropout=0.3), VeRA(r=4, vera_dropout=0.3)], ids=type)
+@pytest.mark.parametrize("beside", [[], [Full()]], ids=["alone", "with full"])
+def test_gradients_are_right_with_dropout(method, beside):
+    """The masks come from the seed, so that the loss with dropout is a function, too."""
+    peft, batch = peft_of([method, *beside]), small_batch()
+    scramble(peft.trainable, scale=0.05)
+    peft.method = peft.method.held(peft.weights, peft.tensors)
+    _, grads = peft.loss_and_grads(batch, seed=3)
+    rng = np.random.default_rng(0)
+    for name, p in peft.trainable.items():
+        if "attn.c_attn" in name:
+            error = check_array(lambda: peft.loss_and_grads(batch, 3)[0], p, grads[name], rng, elements=1)
+            assert error < TOLERANCE, name
+
+
+@every_case_and_chain
+def test_every_trainable_tensor_gets_a_gradient_of_its_shape(method):
+    peft = peft_of(method)
+    _, grads = peft.loss_and_grads(small_batch())
+    assert {n: g.shape for n, g in grads.items()} == {n: p.shape for n, p in peft.trainable.items()}
+
+
+@every_case
+def test_training_lowers_the_loss_and_changes_nothing_frozen(method):
+    peft = peft_of(method)
+    base, frozen = snapshot(peft.model.weights), snapshot(peft.weights | peft.tensors)
+    before, row = snapshot(peft.trainable), texts((8,))
+    batch = pack([([], row[0])])
+    loss = peft.loss(batch)
+    train(peft, [([], row[0])], steps=20, batch_size=1, learning_rate=1e-2, progress=False)
+    assert peft.loss(batch) < loss - 0.01
+    assert snapshot(peft.model.weights) == base
+    for name, a in (peft.weights | peft.tensors).items():
+        assert (a.tobytes() == frozen[name]) == (name not in before), name
+
+
+@every_case
+def test_nothing_changes_at_init_and_everything_after(method):
+    model = small_model(config=TWO)
+    peft = PeftModel(model, method)
+    np.testing.assert_allclose(logits(peft), logits(model), rtol=0, atol=1e-13)
+    scramble(peft.trainable)
+    assert np.abs(logits(peft) - logits(model)).max() > 0.01
+
+
+@pytest.mark.parametrize("method", [IA3(init_ia3_weights=False), VeRA(r=4, init_weights=False)], ids=type)
+def test_settings_for_tests_change_the_output_at_once(method):
+    peft = peft_of(method)
+    assert not np.allclose(logits(peft), logits(peft.model))
+
+
+@every_case_and_chain
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-5), ("float64", 1e-12)])
+def test_merged_agrees(method, dtype, tolerance):
+    peft = peft_of(method, dtype)
+    scramble(peft.trainable)
+    merged = peft.merge_and_unload()
+    assert type(merged) is GPT2 and merged.weights.keys() == peft.model.weights.keys()
+    error = np.abs(logits(merged) - logits(peft)).max() / np.abs(logits(peft)).max()
+    assert error < tolerance
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "dora" not in name])
+def test_unmerge_gives_back_what_was_merged_into(name):
+    peft = peft_of(CASES[name])
+    scramble(peft.trainable)
+    again = peft.unmerge(peft.merge_and_unload())
+    assert all(np.allclose(again.weights[n], w, atol=1e-12) for n, w in peft.weights.items())
+
+
+def test_what_cannot_be_merged_or_unmerged_says_so():
+    peft = peft_of(DoRA(r=2))
+    with pytest.raises(InputError, match="DoRA cannot be taken out of merged weights"):
+        peft.unmerge(peft.merge_and_unload())
+    peft = peft_of(IA3())
+    peft.tensors["h.0.attn.c_attn.ia3_l"][3] = 0
+    with pytest.raises(InputError, match="where a scale is zero"):
+        peft.unmerge(peft.merge_and_unload())
+    with pytest.raises(
+        InputError, match=r"input of h.0.mlp.c_proj cannot be merged with 'h.0.mlp.c_proj.lora"
+    ):
+        peft_of(UNMERGEABLE).merge_and_unload()
+
+
+@every_case
+def test_batched_and_cached_generation_is_that_of_one_text_without_a_cache(method):
+    peft, prompts = peft_of(method), texts((5, 1, 8))
+    scramble(peft.trainable)
+    together = peft.generate_ids(prompts, max_new_tokens=6)
+    for prompt, output in zip(prompts, together, strict=True):
+        assert peft.generate_ids([prompt], max_new_tokens=6) == [output]
+        ids = list(prompt)
+        for token in output:
+            assert peft.logits([ids])[0][-1].argmax() == token
+            ids.append(token)
+
+
+def count(method, config=None):
+    """What trains of GPT-2 small, on shapes alone: arrays that take no memory stand in for the weights."""
+    config, one = config or GPT2Config(), np.ones((), np.float32)
+    model = GPT2(config, {n: np.broadcast_to(one, shape) for n, shape in config.shapes().items()})
+    tensors = method.init(model, np.random.default_rng(0))
+    return sum(a.size for name, a in tensors.items() if method.trains(name))
+
+
+@pytest.mark.parametrize(
+    "method, expected",
+    [(LoRAPlus(), 294_912), (DoRA(), 322_560), (IA3(), 64_512), (VeRA(), 30_720)],
+    ids=type,
+)
+def test_parameter_count_of_gpt2_small(method, expected):
+    assert count(method) == expected
+
+
+def test_parameter_count_follows_the_patterns():
+    assert count(LoRA(rank_pattern={r"h\.[0-5]\..*": 4})) == 294_912 * 3 // 4
+    assert count(LoRA(layers_to_transform=(0, 11))) == 294_912 // 6
+
+
+# ------------------------------------------------------------------------------------------- each by itself
+
+
+def test_scaling_follows_rslora_and_the_patterns():
+    method = LoRA(r=16, lora_alpha=8, rank_pattern={"c_proj": 4, "mlp.c_fc": 9}, alpha_pattern={"h.0.*": 2})
+    scales = {
+        n: method.scaling(n)
+        for n in ("h.0.attn.c_proj", "h.1.mlp.c_proj", "h.10.mlp.c_fc", "h.1.attn.c_attn")
+    }
+    assert list(scales.values()) == [2 / 4, 8 / 4, 8 / 9, 8 / 16]
+    method = replace(method, use_rslora=True)
+    assert [method.scaling(n) for n in scales] == [2 / 2, 8 / 2, 8 / 3, 8 / 4]
+
+
+def test_pissa_begins_with_the_best_approximation_of_its_rank():
+    peft = peft_of(LoRA(r=3, init_lora_weights="pissa", lora_alpha=5))
+    for name in ("h.0.attn.c_attn", "h.1.attn.c_attn"):
+        W, rest = peft.model.weights[f"{name}.weight"], peft.weights[f"{name}.weight"]
+        update = 5 / 3 * peft.tensors[f"{name}.lora_A"] @ peft.tensors[f"{name}.lora_B"]
+        np.testing.assert_allclose(rest + update, W, atol=1e-14)
+        singular = np.linalg.svd(W, compute_uv=False)
+        np.testing.assert_allclose(np.linalg.svd(rest, compute_uv=False)[:-3], singular[3:], atol=1e-12)
+        assert np.linalg.matrix_rank(update) == 3
+
+
+def test_lora_plus_is_lora_with_a_faster_b():
+    peft, plain = (peft_of(cls(r=2)) for cls in (LoRAPlus, LoRA))
+    before = {n: p.copy() for n, p in peft.trainable.items()}
+    for p in (peft, plain):
+        settings = {"learning_rate": 1e-3, "weight_decay": 0, "max_grad_norm": 1e9, "warmup_steps": 0}
+        scramble(p.trainable, scale=0.1)
+        before = {n: t.copy() for n, t in p.trainable.items()}
+        train(p, [([], texts((6,))[0])], steps=1, batch_size=1, progress=False, **settings)
+        p.moved = {n: t - before[n] for n, t in p.trainable.items()}
+    for name, moved in plain.moved.items():
+        np.testing.assert_allclose(peft.moved[name], moved * (16 if name.endswith("B") else 1), rtol=1e-9)
+
+
+def test_lora_plus_leaves_other_methods_of_a_chain_alone():
+    chain = peft_of([LoRAPlus(r=2), LoRA(r=2, target_modules=("c_fc",))]).method
+    assert chain.lr_scale("h.0.attn.c_attn.lora_B", TWO) == 16
+    assert chain.lr_scale("h.0.mlp.c_fc.lora_B", TWO) == 1
+    assert chain.lr_scale("h.0.attn.c_attn.lora_A", TWO) == 1
+
+
+def test_doras_gradient_is_that_with_its_norms_held_and_the_true_one_differs():
+    """By the norms' own derivative, which acts on A and B alone; the magnitude's gradient is true."""
+    peft, batch = peft_of(DoRA(r=2)), small_batch()
+    scramble(peft.trainable)
+    _, grads = peft.loss_and_grads(batch)
+    rng = np.random.default_rng(0)
+
+    def errors():
+        return {
+            n: check_array(lambda: peft.loss(batch), p, grads[n], rng, elements=0)
+            for n, p in peft.trainable.items()
+        }
+
+    true = errors()
+    for name, error in true.items():
+        assert error < TOLERANCE if name.endswith("magnitude_vector") else error > 1e-3, name
+    peft.method = peft.method.held(peft.weights, peft.tensors)
+    assert max(errors().values()) < TOLERANCE
+
+
+def test_dora_computes_its_norms_once_per_step(monkeypatch):
+    monkeypatch.setenv("MINIPEFT_THREADS", "3")
+    calls, norms = [], DoRA.norms
+    monkeypatch.setattr(DoRA, "norms", lambda self, *args: calls.append(1) or norms(self, *args))
+    peft = peft_of(DoRA(r=2))
+    calls.clear()
+    peft.loss_and_grads(small_batch())
+    assert len(calls) == 1
+
+
+def test_doras_weight_has_columns_of_its_magnitudes():
+    peft = peft_of(DoRA(r=2))
+    scramble(peft.trainable)
+    merged = peft.merge_and_unload().weights["h.0.attn.c_attn.weight"]
+    lengths = np.linalg.norm(merged, axis=0)
+    np.testing.assert_allclose(lengths, np.abs(peft.tensors["h.0.attn.c_attn.lora_magnitude_vector"]))
+
+
+def test_the_backward_of_ia3_stops_at_the_input_of_its_lowest_layer(monkeypatch):
+    monkeypatch.setattr(ops, "gelu_backward", lambda *args: pytest.fail("below the lowest place"))
+    peft = peft_of(CASES["ia3, one input high up"])
+    _, grads = peft.loss_and_grads(small_batch())
+    assert (
+        list(grads) == ["h.1.mlp.c_proj.input.ia3_l"]
+        and np.abs(grads["h.1.mlp.c_proj.input.ia3_l"]).min() > 0
+    )
+
+
+def test_veras_frozen_projections_are_shared_do_not_train_and_do_not_lengthen_the_backward():
+    peft = peft_of(VeRA(r=5, target_modules=("h.1.mlp.c_proj", "h.1.attn.c_attn")))
+    assert peft.tensors["vera_A"].shape == (20, 5) and peft.tensors["vera_B"].shape == (5, 36)
+    assert not {"vera_A", "vera_B"} & peft.trainable.keys()
+    step = peft.step(learns=True)
+    assert step.lowest == step.depth("h.1.attn.c_attn")
+
+
+def test_veras_projections_follow_from_the_key_alone():
+    one, same = (PeftModel(small_model(config=TWO), VeRA(r=5), seed=seed).tensors for seed in (0, 1))
+    other = peft_of(VeRA(r=5, projection_prng_key=1)).tensors
+    assert np.array_equal(one["vera_A"], same["vera_A"]) and not np.allclose(one["vera_A"], other["vera_A"])
+
+
+@pytest.mark.parametrize(
+    "method, message",
+    [
+        (
+            LoRA(rank_pattern={"c_attn": 0}),
+            "rank_pattern: the rank must be 1 or more, not 0 at h.0.attn.c_attn",
+        ),
+        (LoRA(r=13, init_lora_weights="pissa"), "'pissa' needs r of at most 12"),
+        (LoRA(lora_alpha=0, init_lora_weights="pissa"), "lora_alpha above 0"),
+        (LoRA(layers_to_transform=(0, 2)), r"layers_to_transform: there is no layer 2 in h.0 ... h.1"),
+        (LoRA(layers_to_transform="1,2"), "layers_to_transform: there is no layer '1'"),
+        (LoRA(alpha_pattern="c_attn:4"), "alpha_pattern must be a dict of pattern: value, not 'c_attn:4'"),
+        (LoRA(layers_to_transform=0, target_modules="all-linear"), "not with a string"),
+        (LoRAPlus(loraplus_lr_ratio=0), "loraplus_lr_ratio must be above 0, not 0"),
+        (DoRA(r=0), "rank r must be 1 or more, not 0"),
+        (
+            IA3(feedforward_modules=("c_fc",)),
+            "feedforward_modules must be among target_modules: 'c_fc' is not",
+        ),
+        (IA3(target_modules=("q_proj",)), "match no linear layer"),
+        (VeRA(r=0), "VeRA's rank r must be 1 or more, not 0"),
+        (VeRA(vera_dropout=1.0), "vera_dropout must be at least 0 and below 1"),
+        (VeRA(target_modules=("q_proj",)), "match no linear layer"),
+        ([VeRA(r=2), VeRA(r=2, target_modules=("c_fc",))], "same tensor 'vera_A'"),
+        ([LoRA(r=2), DoRA(r=2)], "same tensor 'h.0.attn.c_attn.lora_A'"),
+    ],
+)
+def test_bad_settings_are_refused(method, message):
+    with pytest.raises(InputError, match=message):
+        peft_of(method)
+
+
+# ----------------------------------------------------------------------------------------------- against peft
+
+REFERENCE = Path(__file__).parent / "reference"
+BATCHES = read_json(REFERENCE / "batches.json")
+FOLDERS = {
+    "linear-rslora": LoRA, "linear-patterns": LoRA, "linear-pissa": LoRA, "linear-dora": DoRA,
+    "linear-ia3": IA3, "linear-vera": VeRA, "linear-vera-key": VeRA,
+}  # fmt: skip
+EXACT = 1e-8
+each_folder = pytest.mark.parametrize("folder", FOLDERS)
+
+
+def our_name(key):
+    """A tensor's name in `peft` -> here."""
+    name = key.removeprefix("base_model.model.transformer.").removeprefix("base_model.")
+    name = name.removesuffix(".default").removesuffix(".weight")
+    return name.replace("mlp.c_proj.ia3_l", "mlp.c_proj.input.ia3_l")
+
+
+def our_layout(value):
+    """A tensor as `peft` lays it out -> as it is here: matrices are (in, out), IA3's scales are vectors."""
+    return value.ravel() if 1 in value.shape else value.T
+
+
+def tiny(folder):
+    """The tiny GPT-2 with the adapter that `peft` wrote, in float64."""
+    fields = FOLDERS[folder].__dataclass_fields__
+    settings = {k: v for k, v in read_json(REFERENCE / folder / "adapter_config.json").items() if k in fields}
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    peft = PeftModel(GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64"), FOLDERS[folder](**settings))
+    stored, _ = read_safetensors(REFERENCE / folder / "adapter_model.safetensors")
+    stored = {our_name(key): our_layout(value) for key, value in stored.items()}
+    frozen = {"vera_A", "vera_B"} - stored.keys()  # not stored: they follow from the key
+    assert stored.keys() == peft.tensors.keys() - frozen
+    for name, value in stored.items():
+        assert peft.tensors[name].shape == value.shape, name
+        peft.tensors[name][...] = value
+    return peft
+
+
+def some_logits(model):
+    """The first columns of the logits of the first batch."""
+    return np.concatenate(model.logits([prompt + completion for prompt, completion in BATCHES[0]]))[:, :40]
+
+
+def assert_same_gradients(grads, true, prefix="grad "):
+    expected = {our_name(k.removeprefix(prefix)): our_layout(true[k]) for k in true if k.startswith(prefix)}
+    assert grads.keys() == expected.keys()
+    for name, g in grads.items():
+        np.testing.assert_allclose(g, expected[name], rtol=0, atol=EXACT * np.abs(expected[name]).max())
+
+
+@each_folder
+@pytest.mark.parametrize("threads", [1, 3])
+def test_logits_loss_and_every_gradient_are_those_of_peft(folder, threads, monkeypatch):
+    monkeypatch.setenv("MINIPEFT_THREADS", str(threads))
+    true, peft = np.load(REFERENCE / f"{folder}.npz"), tiny(folder)
+    np.testing.assert_allclose(some_logits(peft), true["logits"], rtol=0, atol=1e-9)
+    loss, grads = peft.loss_and_grads(pack(BATCHES[0]))
+    assert loss == pytest.approx(float(true["loss"]), rel=EXACT)
+    assert_same_gradients(grads, true)
+
+
+@pytest.mark.parametrize("folder", ["linear-dora", "linear-vera"])
+def test_with_dropout_loss_and_gradients_are_those_of_peft(folder, monkeypatch):
+    """The reference always drops every fourth column; so does this."""
+
+    def dropout(x, p, rng):
+        mask = np.broadcast_to((np.arange(x.shape[1]) % 4 != 0) / 0.75, x.shape) if p else None
+        return (x, None) if mask is None else (x * mask, mask)
+
+    monkeypatch.setattr(ops, "dropout", dropout)
+    true, peft = np.load(REFERENCE / f"{folder}.npz"), tiny(folder)
+    loss, grads = peft.loss_and_grads(pack(BATCHES[0]), seed=0)
+    assert loss == pytest.approx(float(true["dropout loss"]), rel=EXACT)
+    assert_same_gradients(grads, true, "dropout grad ")
+
+
+@each_folder
+def test_merged_logits_are_those_of_peft(folder):
+    true = np.load(REFERENCE / f"{folder}.npz")["merged"]
+    np.testing.assert_allclose(some_logits(tiny(folder).merge_and_unload()), true, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, "linear-lora-plus"])
+def test_ten_training_steps_follow_the_curve_of_peft(folder):
+    if folder == "linear-lora-plus":
+        lora = PeftModel.from_pretrained(
+            GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64"), REFERENCE / "tiny-lora-all"
+        )
+        peft = PeftModel(lora.model, LoRAPlus(**vars(lora.method)))
+        for name, tensor in peft.tensors.items():
+            tensor[...] = lora.tensors[name]
+    else:
+        peft = tiny(folder)
+    scale = lambda name: peft.method.lr_scale(name, peft.config)
+    optimizer, losses = AdamW(1e-3, weight_decay=0.01, lr_scale=scale), []
+    for pairs in islice(cycle(BATCHES), 10):
+        loss, grads = peft.loss_and_grads(pack(pairs))
+        clip_grads(grads, 1.0)
+        optimizer.step(peft.trainable, grads)
+        losses.append(loss)
+    np.testing.assert_allclose(losses, np.load(REFERENCE / f"{folder}.npz")["curve"], rtol=EXACT)
+
+
+def test_pissa_begins_as_in_peft():
+    true = np.load(REFERENCE / "linear-init.npz")
+    base = GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64")
+    peft = PeftModel(base, LoRA(r=4, lora_alpha=6, target_modules=BOTH, init_lora_weights="pissa"))
+    name = "h.1.attn.c_attn"
+    update = 1.5 * peft.tensors[f"{name}.lora_A"] @ peft.tensors[f"{name}.lora_B"]
+    np.testing.assert_allclose(update, true["pissa update"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(peft.weights[f"{name}.weight"], true["pissa base"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("folder", ["linear-vera", "linear-vera-key"])
+def test_veras_projections_are_number_by_number_those_of_peft(folder):
+    true, peft = np.load(REFERENCE / "linear-init.npz"), tiny(folder)
+    drawn = peft.method.init(peft.model, np.random.default_rng(0))
+    for matrix in "AB":
+        assert np.array_equal(drawn[f"vera_{matrix}"], true[f"{folder} {matrix}"].T)
