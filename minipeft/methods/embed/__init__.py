@@ -1,0 +1,1 @@
+"""Methods that put virtual tokens in front of the text."""

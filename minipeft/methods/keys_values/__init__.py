@@ -1,0 +1,1 @@
+"""Methods that act on the keys and values of attention."""

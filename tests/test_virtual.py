@@ -1,0 +1,447 @@
+"""Virtual tokens: prompt tuning, P-tuning, prefix tuning; and that they compute what `peft` computes.
+
+reference/make_virtual.py made the stored numbers and says what each is.
+"""
+
+import json
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import CONFIG, scramble, small_batch, small_model, snapshot, texts
+
+from minipeft import GPT2, AdamW, Full, GPT2Config, InputError, LoRA, PeftModel, gradcheck, ops, pack, train
+from minipeft.files import read_json, read_safetensors
+from minipeft.gradcheck import TOLERANCE, check_array
+from minipeft.methods.embed.lstm import lstm
+from minipeft.methods.embed.p_tuning import PTuning
+from minipeft.methods.embed.prompt_tuning import PromptTuning
+from minipeft.methods.keys_values.prefix_tuning import PrefixTuning
+from minipeft.optim import clip_grads
+from minipeft.pretrain import train_tokenizer
+
+TEXT = (5, 17, 3, 44)  # the ids of a text to start from
+CASES = {
+    "prompt_tuning": PromptTuning(3),
+    "prompt_tuning, words": PromptTuning(3, "SAMPLE_VOCAB"),
+    "prompt_tuning, text": PromptTuning(5, "TEXT", TEXT),
+    "p_tuning": PTuning(3, encoder_hidden_size=7),
+    "p_tuning, lstm": PTuning(3, "LSTM", encoder_hidden_size=4),
+    "p_tuning, lstm of one layer": PTuning(2, "LSTM", encoder_hidden_size=3, encoder_num_layers=1),
+    "prefix_tuning": PrefixTuning(3),
+    "prefix_tuning, projection": PrefixTuning(3, prefix_projection=True, encoder_hidden_size=5),
+    "prefix_tuning, zero": PrefixTuning(3, init_weights="zero"),
+    "prefix_tuning, text": PrefixTuning(3, init_text=TEXT),
+    "prompt and lora": [PromptTuning(2), LoRA(r=2)],
+    "p-tuning, lora high up": [
+        PTuning(2, encoder_hidden_size=5),
+        LoRA(r=2, target_modules=("h.2.mlp.c_fc",)),
+    ],
+    "lora and prefix": [LoRA(r=2), PrefixTuning(2, prefix_projection=True, encoder_hidden_size=5)],
+    "prefix and full": [PrefixTuning(2), Full()],
+    "a prefix and two prompts": [PrefixTuning(2), PromptTuning(1), PTuning(3, encoder_hidden_size=5)],
+}
+COUNTS = [  # GPT-2 small; P = 20 by default
+    (PromptTuning(), 15_360),
+    (PTuning(), 1_787_136),
+    (PTuning(encoder_hidden_size=128), 229_376),
+    (PTuning(encoder_reparameterization_type="LSTM"), 27_174_144),
+    (PrefixTuning(), 368_640),
+    (PrefixTuning(prefix_projection=True), 14_780_160),
+]
+every_case = pytest.mark.parametrize("method", CASES.values(), ids=CASES)
+alone = [method for method in CASES.values() if not isinstance(method, list)]
+
+
+def logits(model, sequences=None):
+    return np.concatenate(model.logits(sequences or texts()))
+
+
+# --------------------------------------------------------------------------------- what every method promises
+
+
+@every_case
+def test_gradients_are_the_derivatives_of_the_loss(method):
+    errors = gradcheck(PeftModel(small_model(), method), small_batch(), elements=2)
+    assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
+
+
+@pytest.mark.parametrize("method", [m for m in alone if hasattr(m, "encode")], ids=str)
+def test_gradients_of_the_encoder_alone(method):
+    """Through the model they are faint: here they are of the table itself, along a random direction."""
+    tensors, rng = PeftModel(small_model(), method).tensors, np.random.default_rng(0)
+    scramble(tensors)
+    table, cache = method.encode(tensors)
+    direction = rng.standard_normal(table.shape)
+    grads = method.encode_backward(direction, cache)
+    assert grads.keys() == tensors.keys()
+    for name, g in grads.items():
+        error = check_array(lambda: (method.encode(tensors)[0] * direction).sum(), tensors[name], g, rng, 5)
+        assert error < TOLERANCE, (name, error)
+
+
+@every_case
+def test_every_trainable_tensor_gets_a_gradient_of_its_shape_and_its_own(method):
+    peft = PeftModel(small_model(), method)
+    _, grads = peft.loss_and_grads(small_batch())
+    assert {n: g.shape for n, g in grads.items()} == {n: p.shape for n, p in peft.trainable.items()}
+    every = list(grads.values())  # the optimizer clips in place: no two may share memory
+    assert not any(np.shares_memory(a, b) for i, a in enumerate(every) for b in every[:i])
+
+
+@pytest.mark.parametrize("method", [PromptTuning(2), PTuning(2), PrefixTuning(2)], ids=type)
+def test_gradients_do_not_depend_on_the_number_of_threads(method, monkeypatch):
+    peft, results = PeftModel(small_model(), method), []
+    for threads in (1, 3):
+        monkeypatch.setattr("minipeft.peft_model.num_threads", lambda n=threads: n)
+        results.append(peft.loss_and_grads(small_batch()))
+    (loss, grads), (sharded_loss, sharded) = results
+    assert sharded_loss == pytest.approx(loss, rel=1e-13)
+    for name, g in grads.items():
+        np.testing.assert_allclose(sharded[name], g, rtol=0, atol=1e-12 * np.abs(g).max())
+
+
+@every_case
+def test_training_lowers_the_loss_and_leaves_the_base_bit_identical(method):
+    model, batch = small_model(), small_batch(shapes=((0, 6),))
+    before = snapshot(model.weights)
+    peft = PeftModel(model, method)
+    loss = peft.loss(batch)
+    train(peft, [([], batch.ids.tolist())], steps=20, batch_size=1, learning_rate=3e-2, progress=False)
+    assert peft.loss(batch) < loss - 0.05
+    frozen = {n: w for n, w in peft.weights.items() if n not in peft.trainable}
+    assert snapshot(model.weights) == before and snapshot(frozen) == {n: before[n] for n in frozen}
+
+
+@every_case
+def test_the_method_is_in_the_path(method):
+    """As a whole before any training, unlike LoRA; and so is each of its tensors."""
+    model = small_model()
+    peft = PeftModel(model, method)
+    assert np.abs(logits(peft) - logits(model)).max() > 0.01
+    scramble(peft.tensors)
+    before = logits(peft)
+    for name, tensor in peft.tensors.items():
+        kept = tensor.copy()
+        scramble({name: tensor}, seed=1)
+        assert np.abs(logits(peft) - before).max() > 1e-6, name
+        tensor[...] = kept
+
+
+@pytest.mark.parametrize("method, count", COUNTS, ids=[str(m) for m, _ in COUNTS])
+def test_parameter_count_of_gpt2_small(method, count):
+    """Counted on shapes alone: arrays that take no memory stand in for the weights."""
+    config = GPT2Config()
+    zero = np.zeros((), np.float32)
+    model = GPT2(config, {n: np.broadcast_to(zero, shape) for n, shape in config.shapes().items()})
+    assert sum(a.size for a in method.init(model, np.random.default_rng(0)).values()) == count
+
+
+@every_case
+def test_no_merging(method):
+    with pytest.raises(InputError, match="cannot be merged"):
+        PeftModel(small_model(), method).merge_and_unload()
+
+
+@every_case
+def test_generation_with_a_kv_cache_is_the_same_and_batched_is_one_by_one(method):
+    peft, prompts = PeftModel(small_model(), method), texts()
+    outputs = peft.generate_ids(prompts, max_new_tokens=8)
+    assert outputs == peft.generate_ids(prompts, max_new_tokens=8, use_cache=False)
+    assert outputs == [peft.generate_ids([p], max_new_tokens=8)[0] for p in prompts]
+    batched = logits(peft, prompts)
+    np.testing.assert_allclose(batched, np.concatenate([logits(peft, [p]) for p in prompts]), atol=1e-12)
+    assert any(peft.generate_ids(prompts, max_new_tokens=8, num_beams=2))
+
+
+@every_case
+def test_texts_may_be_shorter_by_the_virtual_tokens(method):
+    peft = PeftModel(small_model(), method)
+    P = peft.num_virtual_tokens
+    room = CONFIG.n_positions - P
+    assert P == sum(m.num_virtual_tokens for m in (method if isinstance(method, list) else [method])) > 0
+    assert len(peft.logits(texts((room,)))[0]) == room
+    for refused in (
+        lambda: peft.logits(texts((room + 1,))),
+        lambda: peft.generate_ids(texts((room,)), max_new_tokens=1),
+        lambda: peft.loss(small_batch(shapes=((room, 1),))),
+        lambda: peft.loss_and_grads(small_batch(shapes=((room, 1),))),
+    ):
+        with pytest.raises(InputError, match=rf"{P} virtual \+ {room}|{P} virtual \+ {room + 1}"):
+            refused()
+    peft.loss_and_grads(small_batch(shapes=((room - 1, 1),)))
+
+
+@every_case
+def test_on_a_gpu_everything_is_as_on_the_host(method, cupy):
+    host = PeftModel(small_model(), method)
+    weights = {name: cupy.asarray(weight) for name, weight in host.model.weights.items()}
+    device = PeftModel(GPT2(CONFIG, weights), method)  # the same seed
+    loss, grads = device.loss_and_grads(small_batch())
+    expected, true = host.loss_and_grads(small_batch())
+    assert float(loss) == pytest.approx(float(expected), rel=1e-12) and grads.keys() == true.keys()
+    for name, g in grads.items():
+        np.testing.assert_allclose(g.get(), true[name], rtol=0, atol=1e-10 * np.abs(true[name]).max())
+    assert device.generate_ids(texts(), max_new_tokens=3) == host.generate_ids(texts(), max_new_tokens=3)
+
+
+@pytest.mark.parametrize("method", [PromptTuning, PTuning, PrefixTuning])
+def test_more_virtual_tokens_than_positions_are_refused(method):
+    with pytest.raises(InputError, match="24 virtual tokens leave no room for text"):
+        PeftModel(small_model(), method(24))
+
+
+# --------------------------------------------------------------------------------------- what each one claims
+
+
+def test_prompt_of_a_text_is_that_text():
+    """Rows that are the embeddings of words, at the same positions: nothing tells them from the words."""
+    model = small_model()
+    peft = PeftModel(model, PromptTuning(len(TEXT), "TEXT", TEXT))
+    for text, z in zip(texts(), peft.logits(texts()), strict=True):
+        np.testing.assert_allclose(z, model.logits([[*TEXT, *text]])[0][len(TEXT) :], rtol=0, atol=1e-12)
+    prompts = [[*TEXT, *text] for text in texts()]
+    assert peft.generate_ids(texts(), max_new_tokens=6) == model.generate_ids(prompts, max_new_tokens=6)
+
+
+def test_prefix_of_a_text_is_that_text():
+    """Keys and values of words, the text at the same positions; of a longer one the first P are taken."""
+    model = small_model()
+    peft = PeftModel(model, PrefixTuning(3, init_text=TEXT))
+    for text, z in zip(texts(), peft.logits(texts()), strict=True):
+        np.testing.assert_allclose(z, model.logits([[*TEXT[:3], *text]])[0][3:], rtol=0, atol=1e-12)
+    prompts = [[*TEXT[:3], *text] for text in texts()]
+    assert peft.generate_ids(texts(), max_new_tokens=6) == model.generate_ids(prompts, max_new_tokens=6)
+
+
+def test_a_shorter_text_is_repeated_and_words_are_rows_of_the_vocabulary():
+    model = small_model()
+    wte = model.weights["wte.weight"]
+    table = PeftModel(model, PromptTuning(6, "TEXT", TEXT)).tensors["prompt_embeddings"]
+    assert np.array_equal(table, wte[[*TEXT, *TEXT[:2]]])
+    table = PeftModel(model, PromptTuning(6, "SAMPLE_VOCAB")).tensors["prompt_embeddings"]
+    assert all((row == wte).all(1).any() for row in table)
+
+
+def test_a_text_is_read_by_the_models_tokenizer():
+    model = small_model(config=GPT2Config(vocab_size=280, n_positions=24, n_embd=12, n_layer=2, n_head=3))
+    model.tokenizer = train_tokenizer(["aa ab ba bb " * 20], 280)
+    ids = model.tokenizer.encode("aa ab ba").ids
+    P = len(ids)
+    for as_text, as_ids in (
+        (PromptTuning(P, "TEXT", "aa ab ba"), PromptTuning(P, "TEXT", ids)),
+        (PrefixTuning(P, init_text="aa ab ba"), PrefixTuning(P, init_text=ids)),
+    ):
+        tables = [PeftModel(model, method).tensors for method in (as_text, as_ids)]
+        assert snapshot(tables[0]) == snapshot(tables[1])
+
+
+def test_a_prefix_of_zeros_takes_attention():
+    """Keys of zero have score 0 and values of zero say nothing: they weaken what attention says."""
+    model = small_model()
+    peft = PeftModel(model, PrefixTuning(3, init_weights="zero"))
+    assert not np.any(peft.tensors["prefix_embeddings"])
+    assert np.abs(logits(peft) - logits(model)).max() > 0.01
+    shifted = PeftModel(model, [ShiftedPositions(3)])
+    assert np.abs(logits(peft) - logits(shifted)).max() > 0.01  # and not by the positions alone
+
+
+class ShiftedPositions(PrefixTuning):
+    """What a prefix does to positions, without a prefix."""
+
+    def init(self, model, rng):
+        return {}
+
+    def start(self, tensors, step):
+        return tensors, None
+
+    def keys_values(self, layer, k, v, keys, x, layout, step):
+        return k, v, keys, None
+
+
+def test_the_share_of_a_zero_key_is_that_of_score_zero():
+    """Of query t, P keys of zero take P / (P + sum exp(s)); their values of zero add nothing."""
+    rng, T, P, D = np.random.default_rng(0), 4, 3, 5
+    q, k, v = rng.standard_normal((3, T, D))
+    zeros = np.zeros((P, D))
+    o, _ = ops.attention(q, k, v, [(0, T)], [(0, T)], 1)
+    k, v = np.concatenate([zeros, k]), np.concatenate([zeros, v])
+    with_zeros, _ = ops.attention(q, k, v, [(0, T)], [(0, T + P)], 1)
+    exp = np.tril(np.exp(q @ k[P:].T / D**0.5)).sum(1, keepdims=True)
+    np.testing.assert_allclose(with_zeros, o * (1 - P / (P + exp)), rtol=1e-12)
+
+
+def test_the_first_token_of_a_text_counts_behind_a_prompt_alone():
+    batch, P = small_batch(shapes=((0, 5),)), 2
+    for method, count in ((PromptTuning(P), 5), (PTuning(P), 5), (PrefixTuning(P), 4)):
+        assert PeftModel(small_model(), method).loss_and_grad_sums(batch)[1] == count
+
+
+@pytest.mark.parametrize("method", [m for m in alone if hasattr(m, "without_encoder")], ids=str)
+def test_without_its_encoder_the_model_is_the_same(method):
+    model = small_model()
+    peft = PeftModel(model, method)
+    scramble(peft.trainable)
+    small = flattened(peft)
+    assert type(small.method) is not PTuning and len(small.tensors) == 1
+    assert small.num_trainable <= peft.num_trainable
+    assert np.array_equal(logits(small), logits(peft))
+    assert small.generate_ids(texts(), max_new_tokens=6) == peft.generate_ids(texts(), max_new_tokens=6)
+    assert not any(np.shares_memory(a, b) for a in small.tensors.values() for b in peft.tensors.values())
+
+
+def flattened(peft):
+    """The model with the finished table in place of the encoder."""
+    method, tensors = peft.method.without_encoder(peft.tensors)
+    small = PeftModel(peft.model, method)
+    for name, tensor in tensors.items():
+        small.tensors[name][...] = tensor
+    return small
+
+
+def test_a_prefix_stops_the_backward_at_the_first_layers_keys(monkeypatch):
+    """Nothing flows through h.0.attn.c_attn or below; a prompt needs all of it."""
+    formed, backward = [], ops.linear_backward
+
+    def counted(dy, cache):
+        dx, grads = backward(dy, cache)
+        formed.extend((["x"] if dx is not None else []) + sorted(grads))
+        return dx, grads
+
+    monkeypatch.setattr(ops, "linear_backward", counted)
+    monkeypatch.setattr("minipeft.peft_model.num_threads", lambda: 1)
+    for method, layers in ((PrefixTuning(2), 11), (PromptTuning(2), 12)):
+        formed.clear()
+        PeftModel(small_model(), method).loss_and_grads(small_batch())
+        assert formed == ["x"] * layers
+
+
+def test_the_lstm_does_not_overflow():
+    inputs = [np.full(shape, 1e3, np.float32) for shape in ((4, 2), (2, 12), (3, 12), (12,), (12,))]
+    with np.errstate(over="raise", invalid="raise"):
+        h, _ = lstm(*inputs)
+        lstm(-inputs[0], *inputs[1:])
+    np.testing.assert_allclose(h[0], np.tanh(1), rtol=1e-6)  # all gates open: c = 1
+
+
+@pytest.mark.parametrize(
+    "method, message",
+    [
+        (PromptTuning(0), "num_virtual_tokens must be 1 or more, not 0"),
+        (PTuning(0), "num_virtual_tokens must be 1 or more, not 0"),
+        (PrefixTuning(-1), "num_virtual_tokens must be 1 or more, not -1"),
+        (PromptTuning(3, "WORDS"), "must be one of RANDOM, SAMPLE_VOCAB, TEXT, not 'WORDS'"),
+        (PromptTuning(3, "TEXT"), "'TEXT' and prompt_tuning_init_text need each other"),
+        (PromptTuning(3, "RANDOM", "a text"), "'TEXT' and prompt_tuning_init_text need each other"),
+        (PromptTuning(3, "TEXT", "a text"), "no tokenizer: give prompt_tuning_init_text as token ids"),
+        (PromptTuning(3, "TEXT", TEXT), "has 4 tokens, more than num_virtual_tokens 3"),
+        (PromptTuning(3, "TEXT", ()), "prompt_tuning_init_text is empty"),
+        (PromptTuning(3, "TEXT", (1, 61)), r"a token id of prompt_tuning_init_text is not in 0 \.\.\. 60"),
+        (PTuning(3, "GRU"), "encoder_reparameterization_type must be 'MLP' or 'LSTM', not 'GRU'"),
+        (PTuning(3, encoder_hidden_size=0), r"encoder_hidden_size \(0\)"),
+        (PTuning(3, "LSTM", encoder_num_layers=0), r"encoder_num_layers \(0\)"),
+        (
+            PrefixTuning(3, encoder_hidden_size=0, prefix_projection=True),
+            "encoder_hidden_size must be 1 or more",
+        ),
+        (PrefixTuning(3, init_weights="ones"), "init_weights must be None or 'zero', not 'ones'"),
+        (PrefixTuning(5, init_text=TEXT), "init_text has 4 tokens, fewer than num_virtual_tokens 5"),
+        (PrefixTuning(3, init_text="a text"), "no tokenizer: give init_text as token ids"),
+        (PrefixTuning(3, init_text=TEXT, prefix_projection=True), "init_text goes with neither"),
+        (PrefixTuning(3, init_text=TEXT, init_weights="zero"), "init_text goes with neither"),
+        ([PrefixTuning(2), PrefixTuning(2)], "same tensor 'prefix_embeddings'"),
+    ],
+    ids=str,
+)
+def test_bad_settings_are_refused(method, message):
+    with pytest.raises(InputError, match=message):
+        PeftModel(small_model(), method)
+
+
+# ------------------------------------------------------------------------------------- the numbers of `peft`
+
+REFERENCE = Path(__file__).parent / "reference"
+BATCHES = read_json(REFERENCE / "batches.json")
+PROMPTS = read_json(REFERENCE / "generation.json")
+EXACT = 1e-8
+METHODS = {
+    "tiny-prompt": PromptTuning(3),
+    "tiny-p-mlp": PTuning(3, encoder_hidden_size=10),
+    "tiny-p-lstm": PTuning(4, "LSTM", encoder_hidden_size=6),
+    "tiny-prefix": PrefixTuning(3),
+    "tiny-prefix-mlp": PrefixTuning(3, prefix_projection=True, encoder_hidden_size=10),
+}
+each_reference = pytest.mark.parametrize("name", METHODS)
+
+
+def tiny(name, dtype="float64"):
+    """The tiny GPT-2 with a method, its tensors those that `peft` drew; and the reference."""
+    true = np.load(REFERENCE / f"{name}.npz")
+    peft = PeftModel(GPT2.from_pretrained(REFERENCE / "gpt2-tiny", dtype), METHODS[name])
+    for tensor, value in peft.tensors.items():
+        value[...] = (
+            true[f"init {in_peft(tensor)}"].T if is_matrix(tensor) else true[f"init {in_peft(tensor)}"]
+        )
+    return peft, true
+
+
+def is_matrix(tensor):
+    """Of the encoders, whose matrices are (out, in) in `peft`; tables of embeddings are as here."""
+    return "weight" in tensor and "embedding" not in tensor
+
+
+def in_peft(tensor):
+    """The name that `peft` trains it by."""
+    if tensor.endswith(("embedding", "_embeddings")):
+        return "prompt_encoder.embedding.weight"
+    return tensor.replace("prefix_encoder", "prompt_encoder")
+
+
+@each_reference
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float64", 1e-9)])
+def test_logits_are_those_of_peft(name, dtype, tolerance):
+    peft, true = tiny(name, dtype)
+    expected = true["logits32" if dtype == "float32" else "logits"]
+    np.testing.assert_allclose(logits(peft, [p + c for p, c in BATCHES[0]]), expected, rtol=0, atol=tolerance)
+
+
+@each_reference
+def test_loss_and_every_gradient_are_those_of_peft(name):
+    peft, true = tiny(name)
+    loss, grads = peft.loss_and_grads(pack(BATCHES[0]))
+    assert loss == pytest.approx(float(true["loss"]), rel=EXACT)
+    assert {f"grad {in_peft(tensor)}" for tensor in grads} == {key for key in true if key.startswith("grad ")}
+    for tensor, g in grads.items():
+        expected = true[f"grad {in_peft(tensor)}"]
+        g = g.T if is_matrix(tensor) else g
+        np.testing.assert_allclose(g, expected, rtol=0, atol=EXACT * np.abs(expected).max(), err_msg=tensor)
+
+
+@each_reference
+def test_ten_training_steps_follow_pefts_curve(name):
+    (peft, true), optimizer, losses = tiny(name), AdamW(1e-3, weight_decay=0.01), []
+    for pairs in islice(cycle(BATCHES), 10):
+        loss, grads = peft.loss_and_grads(pack(pairs))
+        clip_grads(grads, 1.0)
+        optimizer.step(peft.trainable, grads)
+        losses.append(loss)
+    np.testing.assert_allclose(losses, true["curve"], rtol=EXACT)
+
+
+@each_reference
+def test_generation_gives_the_tokens_that_peft_gives(name):
+    peft, true = tiny(name)
+    outputs = peft.generate_ids(PROMPTS["prompts"], max_new_tokens=PROMPTS["max_new_tokens"])
+    assert outputs == json.loads(str(true["generated"]))
+
+
+@each_reference
+def test_the_finished_table_is_what_peft_saves(name):
+    peft, _ = tiny(name, "float32")
+    table = next(
+        iter((flattened(peft) if hasattr(peft.method, "without_encoder") else peft).tensors.values())
+    )
+    stored, _ = read_safetensors(REFERENCE / name / "adapter_model.safetensors")
+    assert stored.keys() == {"prompt_embeddings"}
+    np.testing.assert_allclose(table, stored["prompt_embeddings"], rtol=0, atol=1e-6)
