@@ -1,0 +1,1 @@
+"""Several methods at once, and what joins them."""

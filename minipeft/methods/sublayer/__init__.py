@@ -1,0 +1,1 @@
+"""Methods that act on what attention and the MLP add to the residual stream."""

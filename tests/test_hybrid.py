@@ -1,0 +1,230 @@
+"""Several methods that were made to go together: exact gradients, counts, generation, references."""
+
+from dataclasses import asdict
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import scramble, small_batch, small_model, snapshot, texts
+
+from minipeft import GPT2, AdamW, GPT2Config, InputError, LoRA, PeftModel, gradcheck, pack, train
+from minipeft.files import read_json
+from minipeft.gradcheck import TOLERANCE
+from minipeft.methods.hybrid.mam import MAM
+from minipeft.methods.hybrid.unipelt import UniPELT
+from minipeft.methods.keys_values.prefix_tuning import PrefixTuning
+from minipeft.methods.sublayer.adapter import Adapter
+from minipeft.methods.sublayer.parallel_adapter import ParallelAdapter
+from minipeft.optim import clip_grads
+
+CASES = {
+    "mam": MAM(PrefixTuning(3, True, 5), ParallelAdapter(non_linearity="gelu_new")),
+    "mam, flat": MAM(PrefixTuning(2), ParallelAdapter(scaling="learned", non_linearity="tanh")),
+    "unipelt": UniPELT(PrefixTuning(2, True, 5), Adapter(reduction_factor=4, non_linearity="gelu_new"), r=2),
+    "unipelt, flat, and lora": [
+        UniPELT(
+            PrefixTuning(2), Adapter(mh_adapter=True, original_ln_before=False, non_linearity="tanh"), r=1
+        ),
+        LoRA(r=2),
+    ],
+    "mam and lora": [
+        MAM(PrefixTuning(2), ParallelAdapter(reduction_factor=4, non_linearity="swish")),
+        LoRA(r=2),
+    ],
+}
+COUNTS = {"mam": (MAM(), 22_493_984), "unipelt": (UniPELT(), 11_083_376)}
+every_case = pytest.mark.parametrize("method", CASES.values(), ids=CASES)
+
+
+def logits(model, seed=0):
+    return np.concatenate(model.logits(texts(seed=seed)))
+
+
+@every_case
+def test_gradients_are_the_derivatives_of_the_loss(method):
+    peft = PeftModel(small_model(), method)
+    scramble(peft.trainable)  # a prefix of zero, a B of zero: little would be left to compare
+    errors = gradcheck(peft, small_batch(), elements=1)
+    assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
+
+
+@every_case
+def test_every_trainable_tensor_gets_a_gradient_of_its_shape(method):
+    peft = PeftModel(small_model(), method)
+    _, grads = peft.loss_and_grads(small_batch())
+    assert {n: g.shape for n, g in grads.items()} == {n: p.shape for n, p in peft.trainable.items()}
+
+
+@every_case
+def test_training_lowers_the_loss_and_leaves_the_base_bit_identical(method):
+    model, batch = small_model(), small_batch(shapes=((0, 6),))
+    before, peft = snapshot(model.weights), PeftModel(model, method)
+    loss = peft.loss(batch)
+    train(peft, [([], batch.ids.tolist())], steps=20, batch_size=1, learning_rate=1e-2, progress=False)
+    assert peft.loss(batch) < loss - 0.05
+    assert snapshot(model.weights) == before
+
+
+@every_case
+def test_the_method_is_in_the_path(method):
+    peft = PeftModel(small_model(), method)
+    before = logits(peft)
+    scramble(peft.trainable)
+    assert np.abs(logits(peft) - before).max() > 0.01
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_count_of_gpt2_small(name):
+    config, zero = GPT2Config(), np.zeros((), np.float32)
+    model = GPT2(config, {n: np.broadcast_to(zero, shape) for n, shape in config.shapes().items()})
+    method, count = COUNTS[name]
+    assert sum(a.size for a in method.init(model, np.random.default_rng(0)).values()) == count
+
+
+@every_case
+def test_generation_is_the_same_with_and_without_a_cache_and_one_by_one(method):
+    peft = PeftModel(small_model(), method)
+    scramble(peft.trainable)
+    prompts = texts((5, 1, 8))
+    cached = peft.generate_ids(prompts, max_new_tokens=6)
+    assert peft.generate_ids(prompts, max_new_tokens=6, use_cache=False) == cached
+    assert [peft.generate_ids([p], max_new_tokens=6)[0] for p in prompts] == cached
+
+
+@every_case
+def test_no_merging(method):
+    with pytest.raises(InputError, match="cannot be merged"):
+        PeftModel(small_model(), method).merge_and_unload()
+
+
+def test_mam_is_its_two_parts_and_nothing_else():
+    mam = CASES["mam"]
+    parts = PeftModel(small_model(), [mam.prefix_tuning, mam.adapter])
+    assert np.array_equal(logits(PeftModel(small_model(), mam)), logits(parts))
+    assert MAM(**asdict(mam)) == mam
+
+
+def test_unipelt_without_gates_is_its_parts():
+    """All gates wide open: sigma(40) is 1."""
+    method = CASES["unipelt"]
+    uni = PeftModel(small_model(), method)
+    scramble(uni.tensors)
+    for name, t in uni.tensors.items():
+        if name.endswith("gate"):
+            t[...] = 0
+        if name.endswith("gate_bias"):
+            t[...] = 40
+        if name.endswith("_B"):
+            t[...] = 0
+    parts = PeftModel(small_model(), [method.prefix_tuning, method.adapter])
+    for name, t in parts.tensors.items():
+        t[...] = uni.tensors[name]
+    np.testing.assert_allclose(logits(uni), logits(parts), rtol=0, atol=1e-12)
+    assert UniPELT(**asdict(method)) == method
+
+
+@every_case
+def test_no_token_sees_the_ones_to_come(method):
+    """That is why UniPELT's gates are not means over the text."""
+    peft = PeftModel(small_model(), method)
+    scramble(peft.trainable)
+    ids = texts((8,))[0]
+    whole, begun = peft.logits([ids])[0], peft.logits([ids[:5]])[0]
+    np.testing.assert_allclose(whole[:5], begun, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "method, message",
+    [
+        (MAM(PrefixTuning(0)), "num_virtual_tokens"),
+        (MAM(PrefixTuning(2), ParallelAdapter(reduction_factor=0)), "reduction_factor must be above 0"),
+        (MAM(), "30 virtual tokens leave no room"),
+        (UniPELT(PrefixTuning(2), r=0), "rank r must be 1 or more, not 0"),
+        (UniPELT(PrefixTuning(2), Adapter(dropout=0.1)), "UniPELT's adapter has no dropout"),
+    ],
+)
+def test_bad_settings_are_refused(method, message):
+    with pytest.raises(InputError, match=message):
+        PeftModel(small_model(), method)
+
+
+# ------------------------------------------------------------------------ what AdapterHub's library computes
+
+REFERENCE = Path(__file__).parent / "reference"
+BATCHES = read_json(REFERENCE / "batches.json")
+EXACT = 1e-8  # how far, relatively, losses and gradients may be from the library's
+PREFIX = "h.0.attn.prefix_tuning.pool.prefix_tunings.x.self_prefix."  # the one pool, as layer 0 knows it
+ENCODER = {  # name here: key there
+    "prefix_encoder.embedding": PREFIX + "wte.weight",
+    "prefix_encoder.transform.0.weight": PREFIX + "control_trans.0.weight",
+    "prefix_encoder.transform.0.bias": PREFIX + "control_trans.0.bias",
+    "prefix_encoder.transform.2.weight": PREFIX + "control_trans.2.weight",
+    "prefix_encoder.transform.2.bias": PREFIX + "control_trans.2.bias",
+}
+PARTS = {
+    "down": "adapter_down.0.weight", "down_bias": "adapter_down.0.bias", "up": "adapter_up.weight",
+    "up_bias": "adapter_up.bias",
+}  # fmt: skip
+
+
+def in_adapters(name):
+    """ "h.1.mlp.parallel_down" -> "h.1.output_adapters.adapters.x.adapter_down.0.weight"."""
+    if name in ENCODER:
+        return ENCODER[name]
+    place, part = name.split(".mlp.parallel_")
+    return f"{place}.output_adapters.adapters.x.{PARTS[part]}"
+
+
+def as_in_adapters(tensor, name):
+    """Matrices are (out, in) there; the embedding is a table there, too."""
+    return tensor if name.endswith("embedding") else tensor.T
+
+
+def test_mam_is_the_librarys():
+    method = MAM(PrefixTuning(4, True, 12), ParallelAdapter(reduction_factor=8))
+    peft = PeftModel(GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64"), method)
+    true = np.load(REFERENCE / "tiny-mam.npz")
+    for name, tensor in peft.tensors.items():
+        tensor[...] = as_in_adapters(true[f"is {in_adapters(name)}"], name)
+    ours = np.concatenate(peft.logits([prompt + completion for prompt, completion in BATCHES[0]]))
+    np.testing.assert_allclose(ours, true["logits"], rtol=0, atol=1e-9)
+    loss, grads = peft.loss_and_grads(pack(BATCHES[0]))
+    assert loss == pytest.approx(float(true["loss"]), rel=EXACT)
+    assert {f"grad {in_adapters(n)}" for n in grads} == {key for key in true if key.startswith("grad ")}
+    for name, g in grads.items():
+        expected = true[f"grad {in_adapters(name)}"]
+        size = np.abs(expected).max()
+        np.testing.assert_allclose(as_in_adapters(g, name), expected, rtol=0, atol=EXACT * size)
+    optimizer, losses = AdamW(1e-3, weight_decay=0.01), []
+    for pairs in islice(cycle(BATCHES), 10):
+        loss, grads = peft.loss_and_grads(pack(pairs))
+        clip_grads(grads, 1.0)
+        optimizer.step(peft.trainable, grads)
+        losses.append(loss)
+    np.testing.assert_allclose(losses, true["curve"], rtol=EXACT)
+
+
+def test_unipelt_is_the_librarys_on_texts_of_one_token():
+    method = UniPELT(PrefixTuning(4, True, 12), Adapter(reduction_factor=8), r=2)
+    peft = PeftModel(GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64"), method)
+    true = np.load(REFERENCE / "tiny-unipelt.npz")
+    is_ = lambda key: true[f"is {key}"]
+    for name, tensor in peft.tensors.items():
+        layer, _, own = name.rpartition(".")
+        if name in ENCODER:
+            tensor[...] = as_in_adapters(is_(in_adapters(name)), name)
+        elif ".gated_" in name:  # those of q and v lie one above the other
+            part = {"A": "lora_A", "B": "lora_B", "gate": "gate.weight", "gate_bias": "gate.bias"}
+            both = is_(f"{layer}.loras.x.{part[own[8:]]}")
+            half = len(both) // 2
+            tensor[...] = (both[:half] if "_q_" in own else both[half:]).reshape(tensor.T.shape).T
+        elif own.startswith("gate"):
+            place = f"{layer.removesuffix('.keys_values')}.prefix_tuning.prefix_gates.x"
+            tensor[...] = is_(f"{place}.{'bias' if own.endswith('bias') else 'weight'}").ravel()
+        else:
+            part = PARTS | {"gate": "gate.weight", "gate_bias": "gate.bias"}
+            place = f"{layer.removesuffix('.mlp')}.output_adapters.adapters.x"
+            tensor[...] = is_(f"{place}.{part[own.removeprefix('adapter_')]}").reshape(tensor.T.shape).T
+    ours = np.concatenate(peft.logits([[i] for i in range(5)]))
+    np.testing.assert_allclose(ours, true["logits"], rtol=0, atol=1e-9)

@@ -1,0 +1,373 @@
+"""The methods after a sublayer: exact gradients, frozen weights, their claims at init, counts, references."""
+
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from every_site import EverySite
+from small import scramble, small_batch, small_model, snapshot, texts
+
+from minipeft import GPT2, AdamW, GPT2Config, InputError, LoRA, PeftModel, gradcheck, pack, train
+from minipeft.files import read_json, read_safetensors
+from minipeft.gradcheck import TOLERANCE, check_array
+from minipeft.methods.sublayer.activations import ACTIVATIONS, activation_backward
+from minipeft.methods.sublayer.adapter import Adapter, Houlsby
+from minipeft.methods.sublayer.fusion import AdapterFusion
+from minipeft.methods.sublayer.loreft import LoReFT
+from minipeft.methods.sublayer.parallel_adapter import ParallelAdapter
+from minipeft.optim import clip_grads
+
+
+def fused(value=True, **settings):
+    """The fusion of two adapters, of different widths, that are far from where they began."""
+    models = {}
+    for i, name in enumerate(("food", "people")):
+        models[name] = PeftModel(
+            small_model(), Adapter(reduction_factor=3 + i, non_linearity="gelu_new", **settings)
+        )
+        scramble(models[name].trainable, seed=i)
+    return AdapterFusion.of(models, value=value)
+
+
+CASES = {
+    "adapter": Adapter(reduction_factor=4),
+    "adapter, everywhere, gelu": Adapter(
+        mh_adapter=True, non_linearity="gelu", scaling="channel", init_weights="houlsby"
+    ),
+    "adapter, one layer": Adapter(leave_out=(0, 2), non_linearity="tanh", scaling="learned"),
+    "adapter, width by layer": Adapter(reduction_factor={"1": 2, "default": 6}, non_linearity="gelu_new"),
+    "houlsby": Houlsby(reduction_factor=3),
+    "houlsby, scaled": Houlsby(reduction_factor=3, scaling=2.5, non_linearity="relu"),
+    "parallel_adapter": ParallelAdapter(),
+    "parallel_adapter, learned scaling": ParallelAdapter(scaling="learned", mh_adapter=True),
+    "fusion": fused(),
+    "fusion, static, everywhere": fused(value=False, mh_adapter=True, original_ln_before=False),
+    "loreft": LoReFT(),
+    "loreft, both ends": LoReFT(r=3, suffix_positions=2, layers=(0, 2), non_linearity="tanh"),
+    "loreft, tied": LoReFT(r=2, suffix_positions=2, tied_weights=True),
+    "diReFT": LoReFT(r=2, orthogonality=False, subtract_projection=False),
+    "adapter, fusion, loreft, lora": [
+        fused(),
+        Adapter(leave_out=(1,), non_linearity="tanh"),
+        LoReFT(r=2),
+        LoRA(r=2),
+    ],
+    "adapter and lora": [Adapter(reduction_factor=4), LoRA(r=2, target_modules="all-linear")],
+    "adapter and parallel_adapter": [ParallelAdapter(non_linearity="gelu_new"), Houlsby(reduction_factor=4)],
+}
+COUNTS = {  # GPT-2 small
+    "adapter": (Adapter(), 894_528),
+    "houlsby": (Houlsby(), 1_789_056),
+    "parallel_adapter": (ParallelAdapter(), 7_091_712),
+    "parallel_adapter, learned scaling": (ParallelAdapter(scaling="learned"), 7_091_724),
+    "fusion": (
+        AdapterFusion({"a": Adapter(reduction_factor=768), "b": Adapter(reduction_factor=768)}),
+        21_252_096,
+    ),
+    "fusion, static": (AdapterFusion({"a": Adapter(reduction_factor=768)}, value=False), 14_174_208),
+    "loreft": (LoReFT(), 18_444),
+}
+NO_END_WHILE_GENERATING = ("loreft, both ends", "loreft, tied")  # with a KV cache the end is the prompt's
+NOTHING_AT_INIT = ("parallel_adapter", "parallel_adapter, learned scaling")
+every_case = pytest.mark.parametrize("method", CASES.values(), ids=CASES)
+
+
+def logits(model, seed=0):
+    return np.concatenate(model.logits(texts(seed=seed)))
+
+
+# ------------------------------------------------------------------------------------------- activations
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_backward_is_the_derivative(name):
+    rng = np.random.default_rng(0)
+    z, weight = rng.standard_normal((4, 5)), rng.standard_normal((4, 5))
+    _, slope = ACTIVATIONS[name](z)
+    dz = activation_backward(weight, slope)
+    assert check_array(lambda: (ACTIVATIONS[name](z)[0] * weight).sum(), z, dz, rng) < TOLERANCE
+
+
+# -------------------------------------------------------------------------- what every method promises
+
+
+@every_case
+def test_gradients_are_the_derivatives_of_the_loss(method):
+    peft = PeftModel(small_model(), method)
+    if any(".fusion" in name for name in peft.tensors):
+        scramble(peft.trainable)  # Q and W start so small that of their gradients little is left to compare
+    errors = gradcheck(peft, small_batch(), elements=1)
+    assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
+
+
+@pytest.mark.parametrize("kind", [Adapter, Houlsby, ParallelAdapter, LoReFT])
+def test_gradients_are_right_with_dropout(kind):
+    peft, batch = PeftModel(small_model(), kind(dropout=0.3)), small_batch()
+    scramble(peft.trainable, scale=0.05)
+    _, grads = peft.loss_and_grads(batch, seed=3, dropout=0.2)
+    rng = np.random.default_rng(0)
+    for name, p in list(peft.trainable.items())[::3]:
+        error = check_array(lambda: peft.loss_and_grads(batch, 3, 0.2)[0], p, grads[name], rng, elements=1)
+        assert error < TOLERANCE, name
+
+
+@every_case
+def test_every_trainable_tensor_gets_a_gradient_of_its_shape(method):
+    peft = PeftModel(small_model(), method)
+    _, grads = peft.loss_and_grads(small_batch())
+    assert {n: g.shape for n, g in grads.items()} == {n: p.shape for n, p in peft.trainable.items()}
+
+
+@every_case
+def test_training_lowers_the_loss_and_changes_nothing_else(method):
+    model, batch = small_model(), small_batch(shapes=((0, 6),))
+    peft = PeftModel(model, method)
+    still = {n: t for n, t in peft.tensors.items() if n not in peft.trainable}
+    before, held, loss = snapshot(model.weights), snapshot(still), peft.loss(batch)
+    train(peft, [([], batch.ids.tolist())], steps=20, batch_size=1, learning_rate=1e-2, progress=False)
+    assert peft.loss(batch) < loss - 0.05
+    assert snapshot(model.weights) == before and snapshot(still) == held
+
+
+@every_case
+def test_the_method_is_in_the_path(method):
+    peft = PeftModel(small_model(), method)
+    before = logits(peft)
+    scramble(peft.trainable)
+    assert np.abs(logits(peft) - before).max() > 0.01
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_changes_at_init(name):
+    """Parallel adapters begin as zero. The other adapters are drawn small: a little changes."""
+    model = small_model()
+    change = np.abs(logits(PeftModel(model, CASES[name])) - logits(model)).max()
+    assert change == 0 if name in NOTHING_AT_INIT else change > 0
+    assert (
+        change < 0.1 or "fusion" in name or "ReFT" in name or "reft" in name
+    )  # of trained ones; a projection
+
+
+def test_an_adapter_whose_up_matrix_is_zero_changes_nothing():
+    model = small_model()
+    assert np.array_equal(logits(PeftModel(model, Adapter(init_weights="mam_adapter"))), logits(model))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_count_of_gpt2_small(name):
+    method, count = COUNTS[name]
+    tensors = method.init(gpt2_small(), np.random.default_rng(0))
+    assert sum(a.size for n, a in tensors.items() if method.trains(n)) == count
+
+
+def gpt2_small():
+    """Its shapes alone: arrays that take no memory stand in for the weights."""
+    config, zero = GPT2Config(), np.zeros((), np.float32)
+    return GPT2(config, {n: np.broadcast_to(zero, shape) for n, shape in config.shapes().items()})
+
+
+@every_case
+def test_no_merging(method):
+    with pytest.raises(InputError, match="cannot be merged"):
+        PeftModel(small_model(), method).merge_and_unload()
+
+
+@pytest.mark.parametrize("method", [m for n, m in CASES.items() if n not in NO_END_WHILE_GENERATING])
+def test_generation_is_the_same_with_and_without_a_cache_and_one_by_one(method):
+    peft = PeftModel(small_model(), method)
+    scramble(peft.trainable)
+    prompts = texts((5, 1, 8))
+    cached = peft.generate_ids(prompts, max_new_tokens=6)
+    assert peft.generate_ids(prompts, max_new_tokens=6, use_cache=False) == cached
+    assert [peft.generate_ids([p], max_new_tokens=6)[0] for p in prompts] == cached
+
+
+@every_case
+def test_a_batch_gives_what_its_sequences_give_alone(method):
+    peft = PeftModel(small_model(), method)
+    scramble(peft.trainable)
+    sequences = texts()
+    for together, ids in zip(peft.logits(sequences), sequences, strict=True):
+        np.testing.assert_allclose(together, peft.logits([ids])[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "method, message",
+    [
+        (Adapter(reduction_factor=0), "reduction_factor must be above 0, not 0"),
+        (Adapter(reduction_factor={"0": 2}), 'needs a "default"'),
+        (Adapter(non_linearity="softmax"), "non_linearity must be one of 'relu', .* not 'softmax'"),
+        (Adapter(scaling="big"), "scaling must be a number, 'learned' or 'channel', not 'big'"),
+        (Adapter(init_weights="zero"), "init_weights must be one of bert, .* not 'zero'"),
+        (Adapter(dropout=1.0), "dropout must be at least 0 and below 1, not 1.0"),
+        (Adapter(leave_out=(3,)), "leave_out: there is no layer 3, only 0 ... 2"),
+        (Adapter(output_adapter=False), "leave no place for an adapter"),
+        (ParallelAdapter(reduction_factor=-1), "reduction_factor must be above 0, not -1"),
+        (AdapterFusion(), "AdapterFusion needs trained adapters"),
+        (AdapterFusion({"a": Adapter(), "b": Houlsby()}), "the adapters must agree in mh_adapter"),
+        (LoReFT(r=0), r"rank r must be at least 1 and below n_embd \(12\), not 0"),
+        (LoReFT(r=12), "rank r must be at least 1 and below"),
+        (LoReFT(prefix_positions=0), "prefix_positions and suffix_positions must be 0 or more"),
+        (LoReFT(layers=(3,)), r"layers must be 'all' or some of 0 ... 2, not \(3,\)"),
+        (LoReFT(layers="some"), "layers must be 'all' or some of 0 ... 2, not 'some'"),
+        (LoReFT(dropout=1), "dropout must be at least 0 and below 1"),
+        (LoReFT(non_linearity="step"), "non_linearity must be one of"),
+        ([Adapter(), Houlsby()], "same tensor 'h.0.mlp.adapter_down'"),
+    ],
+)
+def test_bad_settings_are_refused(method, message):
+    with pytest.raises(InputError, match=message):
+        PeftModel(small_model(), method)
+
+
+# -------------------------------------------------------------------------------------- AdapterFusion, LoReFT
+
+
+def test_fusion_of_one_adapter_is_that_adapter():
+    """With V = 1: the softmax over one is 1, whatever Q and W are."""
+    one = PeftModel(small_model(), Adapter(reduction_factor=3))
+    scramble(one.trainable)
+    fusion = PeftModel(small_model(), AdapterFusion.of({"one": one}))
+    for name, t in fusion.trainable.items():
+        t[...] = np.eye(len(t)) if name.endswith("value") else 1.0
+    np.testing.assert_allclose(logits(fusion), logits(one), rtol=0, atol=1e-12)
+
+
+def test_fusion_takes_only_adapters_on_a_model_of_its_shape():
+    with pytest.raises(InputError, match="the model 'a' has no Adapter"):
+        AdapterFusion.of({"a": PeftModel(small_model(), LoRA(r=2))})
+    other = GPT2.random(GPT2Config(vocab_size=61, n_positions=24, n_embd=24, n_layer=3, n_head=3))
+    with pytest.raises(InputError, match="trained on a model of another shape"):
+        PeftModel(other, fused())
+
+
+def test_lorefts_subspace_stays_orthonormal():
+    peft, ids = PeftModel(small_model(), LoReFT(r=3)), small_batch(shapes=((0, 6),)).ids.tolist()
+    start = peft.step().tensors
+    train(peft, [([], ids)], steps=10, batch_size=1, learning_rate=0.1, progress=False)
+    for name, Q in peft.step().tensors.items():
+        if name.endswith("_subspace"):
+            np.testing.assert_allclose(Q.T @ Q, np.eye(3), rtol=0, atol=1e-12)
+            assert np.abs(Q - start[name]).max() > 0.01
+
+
+@pytest.mark.parametrize("together", [[], [LoRA(r=1)], [EverySite()]], ids=["alone", "lora", "rows in front"])
+def test_loreft_edits_the_first_and_last_tokens_of_each_text(together, monkeypatch):
+    """Not the rows that other methods put in front, nor, with a KV cache, the first of what is new."""
+    edited, rows = [], LoReFT.rows
+
+    def spy(self, layout, step):
+        found = rows(self, layout, step)
+        edited.append([{end: sorted(at) for end, at in found.items()}, layout])
+        return found
+
+    monkeypatch.setattr(LoReFT, "rows", spy)
+    method = LoReFT(prefix_positions=3, suffix_positions=2, layers=(1,))
+    peft = PeftModel(small_model(), [method, *together])
+    P = 2 if together and isinstance(together[0], EverySite) else 0  # rows in front of each text
+    peft.logits(texts((5, 1, 4)))
+    first, last = edited[0][0]["first"], edited[0][0]["last"]
+    assert first == [P, P + 1, P + 2, 3 * P + 6, 3 * P + 7]
+    assert last == [P + 3, P + 4, 2 * P + 5, 3 * P + 8, 3 * P + 9]
+    edited.clear()
+    method.suffix_positions = 0
+    peft.generate_ids(texts((5, 1)), max_new_tokens=4)
+    assert [e[0]["first"] for e in edited] == [[P, P + 1, P + 2, 2 * P + 5], [1], [1], []]
+
+
+# ------------------------------------------------------------------------ what AdapterHub's library computes
+
+REFERENCE = Path(__file__).parent / "reference"
+BATCHES = read_json(REFERENCE / "batches.json")
+EXACT = 1e-8  # how far, relatively, losses and gradients may be from the library's
+REFERENCES = {  # see reference/make_adapters.py
+    "tiny-seq_bn": Adapter(reduction_factor=4),
+    "tiny-double_seq_bn": Houlsby(reduction_factor=4, scaling="channel"),
+    "tiny-par_bn": ParallelAdapter(),
+    "tiny-par_bn-learned": ParallelAdapter(reduction_factor=8, scaling="learned", non_linearity="gelu"),
+    "tiny-loreft": LoReFT(r=3, suffix_positions=2),
+    "tiny-direft": LoReFT(
+        r=2,
+        layers=(1,),
+        suffix_positions=1,
+        tied_weights=True,
+        orthogonality=False,
+        subtract_projection=False,
+    ),
+    "tiny-fusion": AdapterFusion(
+        {"food": Adapter(reduction_factor=4), "people": Adapter(reduction_factor=8)}
+    ),
+}
+PARTS = {  # end of a name here: end of its key there
+    "_down": "adapter_down.0.weight", "_down_bias": "adapter_down.0.bias", "_up": "adapter_up.weight",
+    "_up_bias": "adapter_up.bias", "_scaling": "scaling",
+    "_query": "query.weight", "_query_bias": "query.bias", "_key": "key.weight", "_key_bias": "key.bias",
+    "_value": "value.weight", "_source": "learned_source.weight", "_source_bias": "learned_source.bias",
+    "_subspace": "projection.weight", "_reflections": "projection.parametrizations.weight.original",
+}  # fmt: skip
+UNITS = {"adapter": "x", "parallel": "x", "fused_food": "food", "fused_people": "people"}
+each_reference = pytest.mark.parametrize("name", REFERENCES)
+
+
+def in_adapters(name):
+    """ "h.3.mlp.adapter_down" -> "h.3.output_adapters.adapters.x.adapter_down.0.weight"."""
+    h, layer, kind, own = name.split(".")
+    unit, end = next((own.removesuffix(end), end) for end in PARTS if own.endswith(end))
+    if unit.startswith("reft"):
+        place = f"reft_layer.refts.x.units.{1 if unit == 'reft_last' else 0}"
+    else:
+        place = {"attn": "attention_adapters", "mlp": "output_adapters"}[kind]
+        place += ".adapter_fusion_layer.food,people" if unit == "fusion" else f".adapters.{UNITS[unit]}"
+    return f"{h}.{layer}.{place}.{PARTS[end]}"
+
+
+def reference(name):
+    """The tiny GPT-2 with the library's adapter, and the library's numbers."""
+    peft = PeftModel(GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64"), REFERENCES[name])
+    true = dict(np.load(REFERENCE / f"{name}.npz"))
+    stored = {}
+    for path in (REFERENCE / name).rglob("*.safetensors"):
+        stored |= read_safetensors(path)[0]
+    for own, tensor in peft.tensors.items():
+        if own.endswith("_base"):
+            unit = in_adapters(own.replace("_base", "_source")).removesuffix(".learned_source.weight")
+            tensor[...] = true[f"base {unit}"]
+            stored.pop(f"transformer.{unit}.projection.parametrizations.weight.0.base")
+        else:
+            tensor[...] = stored.pop(f"transformer.{in_adapters(own)}").T
+    assert not stored
+    return peft, true
+
+
+def ten_steps(peft):
+    """The losses of ten training steps, as make_adapters.py takes them."""
+    optimizer, losses = AdamW(1e-3, weight_decay=0.01), []
+    for pairs in islice(cycle(BATCHES), 10):
+        loss, grads = peft.loss_and_grads(pack(pairs))
+        clip_grads(grads, 1.0)
+        optimizer.step(peft.trainable, grads)
+        losses.append(loss)
+    return losses
+
+
+@each_reference
+def test_logits_loss_and_gradients_are_the_librarys(name):
+    peft, true = reference(name)
+    logits = np.concatenate(peft.logits([prompt + completion for prompt, completion in BATCHES[0]]))
+    np.testing.assert_allclose(logits, true["logits"], rtol=0, atol=1e-9)
+    loss, grads = peft.loss_and_grads(pack(BATCHES[0]))
+    assert loss == pytest.approx(float(true["loss"]), rel=EXACT)
+    assert {f"grad {in_adapters(n)}" for n in grads} == {key for key in true if key.startswith("grad ")}
+    for own, g in grads.items():
+        expected = true[f"grad {in_adapters(own)}"]
+        size = max(
+            np.abs(expected).max(), 1e-6
+        )  # the gradient of fusion's key bias is zero, there to rounding
+        np.testing.assert_allclose(g.T, expected, rtol=0, atol=EXACT * size, err_msg=own)
+
+
+@each_reference
+def test_ten_training_steps_follow_the_librarys_curve(name):
+    peft, true = reference(name)
+    np.testing.assert_allclose(ten_steps(peft), true["curve"], rtol=EXACT)
