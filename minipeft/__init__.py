@@ -6,15 +6,41 @@ Where things are: gpt2.py is the model, methods/ what can be done to it, ops.py 
 __version__ = "0.1.0"
 
 from .data import pack
+from .distill import Distilled, student_of
 from .errors import InputError
 from .gpt2 import GPT2, GPT2Config
 from .gradcheck import gradcheck
-from .methods import METHODS, Full, LoRA, Method
+from .methods import (
+    IA3,
+    MAM,
+    METHODS,
+    Adapter,
+    AdapterFusion,
+    BitFit,
+    DoRA,
+    Full,
+    Houlsby,
+    Layerwise,
+    LNTuning,
+    LoRA,
+    LoRAPlus,
+    LoReFT,
+    Method,
+    ParallelAdapter,
+    PrefixTuning,
+    PromptTuning,
+    PTuning,
+    Sparse,
+    UniPELT,
+    VeRA,
+)
 from .optim import AdamW
 from .peft_model import PeftModel
 from .train import evaluate, train
 
 __all__ = [
-    "GPT2", "METHODS", "AdamW", "Full", "GPT2Config", "InputError", "LoRA", "Method", "PeftModel",
-    "evaluate", "gradcheck", "pack", "train",
+    "GPT2", "IA3", "MAM", "METHODS", "AdamW", "Adapter", "AdapterFusion", "BitFit", "Distilled", "DoRA", "Full",
+    "GPT2Config", "Houlsby", "InputError", "LNTuning", "Layerwise", "LoRA", "LoRAPlus", "LoReFT", "Method",
+    "PTuning", "ParallelAdapter", "PeftModel", "PrefixTuning", "PromptTuning", "Sparse", "UniPELT", "VeRA",
+    "evaluate", "gradcheck", "pack", "student_of", "train",
 ]  # fmt: skip

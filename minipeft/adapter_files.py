@@ -1,7 +1,8 @@
-"""Adapters on disk, in the format of Hugging Face PEFT: adapter_config.json and adapter_model.safetensors.
+"""Adapters on disk: adapter_config.json and adapter_model.safetensors, as Hugging Face PEFT has them.
 
-Inside this package a matrix is (in, out), as GPT-2 stores it; PEFT's are torch.nn.Linear's, (out, in). The
-transposes are here and nowhere else.
+LoRA is written in PEFT's own format: its keys, and its matrices, which are torch.nn.Linear's (out, in),
+where this package has GPT-2's (in, out). The transposes are here and nowhere else. The other methods are
+written under the names and in the shapes that they have here, with a `peft_type` of this package's own.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -20,7 +21,7 @@ from .files import (
     write_safetensors,
 )
 from .gpt2 import GPT2
-from .methods import Chain, Full, LoRA
+from .methods import METHODS, Chain, Full, LoRA
 from .peft_model import PeftModel
 
 
@@ -40,14 +41,14 @@ class Format:
 
 
 PREFIX = "base_model.model."  # PEFT's name for the model inside its own
+OWN = "MINIPEFT_"  # begins the peft_type of what is written in this package's own way
 
 FORMATS = (
     Format(
         LoRA,
         "LORA",
         {".lora_A": ".lora_A.weight", ".lora_B": ".lora_B.weight"},
-        {"fan_in_fan_out": True, "bias": "none", "use_rslora": False, "use_dora": False, "lora_bias": False,
-         "rank_pattern": {}, "alpha_pattern": {}, "layers_to_transform": None, "layers_pattern": None,
+        {"fan_in_fan_out": True, "bias": "none", "use_dora": False, "lora_bias": False, "layers_pattern": None,
          "modules_to_save": None},
     ),
 )  # fmt: skip
@@ -60,26 +61,27 @@ UNREAD = {  # keys that say nothing about the function the adapter computes, on 
 def save_adapter(peft, folder):
     """Write `peft`'s adapter; full fine-tuning is written as the plain GPT-2 that it is.
 
-    Raises InputError for a chain of several methods, and for a method that has no format.
+    Raises InputError for a chain of several methods.
     """
     folder, method = Path(folder), single(peft.method)
     if isinstance(method, Full):
         save_gpt2(GPT2(peft.config, peft.weights, peft.tokenizer), folder)
         return
     form = next((f for f in FORMATS if type(method) is f.method), None)
-    if form is None:
-        raise InputError(f"{type(method).__name__} has no file format yet")
-    config = asdict(method) | form.extra
-    config |= {
-        "peft_type": form.peft_type,
+    config = asdict(method) | {
+        "peft_type": form.peft_type if form else own_peft_type(method),
         "task_type": "CAUSAL_LM",
         "inference_mode": True,
         "base_model_name_or_path": peft.model.name,
         "auto_mapping": None,
         "revision": None,
     }
-    prefix = PREFIX + "transformer."
-    stored = {prefix + key_in_peft(name, form): value.T for name, value in peft.tensors.items()}
+    if form:
+        config |= form.extra
+        prefix = PREFIX + "transformer."
+        stored = {prefix + key_in_peft(name, form): value.T for name, value in peft.tensors.items()}
+    else:
+        stored = peft.tensors | peft.trainable
     write_safetensors(folder / "adapter_model.safetensors", stored, {"minipeft": __version__})
     write_json(folder / "adapter_config.json", config)
 
@@ -96,9 +98,15 @@ def load_adapter(model, folder):
             return load_full(model, folder)
         raise InputError(f"{folder}: no adapter_config.json there, and no config.json of a whole model")
     path = folder / "adapter_model.safetensors"
-    method, form = read_adapter_config(folder / "adapter_config.json")
-    peft = PeftModel(model, method)
+    cls, settings, form = read_adapter_config(folder / "adapter_config.json")
     stored, _ = read_safetensors(path)
+    peft = PeftModel(model, cls.restored(settings, stored))
+    if form is None:
+        tensors = peft.tensors | peft.trainable
+        check_tensors(stored, {name: t.shape for name, t in tensors.items()}, path)
+        for name, tensor in tensors.items():
+            tensor[...] = like(tensor, stored[name])
+        return peft
     stored = {key.removeprefix(PREFIX).removeprefix("transformer."): value for key, value in stored.items()}
     keys = {name: key_in_peft(name, form) for name in peft.tensors}
     check_tensors(stored, {keys[name]: t.T.shape for name, t in peft.tensors.items()}, path)
@@ -118,21 +126,29 @@ def load_full(model, folder):
 
 
 def read_adapter_config(path):
-    """adapter_config.json -> the method it describes and its format.
+    """adapter_config.json -> the class of its method, its settings, and its format; None for our own.
 
     Raises InputError for a key that is not implemented here, unless its value switches it off.
     """
     config = read_json(path)
-    form = next((f for f in FORMATS if f.peft_type == config.get("peft_type")), None)
-    if form is None:
-        known = ", ".join(f.peft_type for f in FORMATS)
-        raise InputError(f"{path}: peft_type {config.get('peft_type')!r} is not one of {known}")
-    names = {f.name for f in fields(form.method)}
+    peft_type = config.get("peft_type")
+    form = next((f for f in FORMATS if f.peft_type == peft_type), None)
+    own = {OWN + name.upper(): cls for name, cls in METHODS.items() if cls is not Full}
+    if form is None and peft_type not in own:
+        known = ", ".join([*(f.peft_type for f in FORMATS), *own])
+        raise InputError(f"{path}: peft_type {peft_type!r} is not one of {known}")
+    cls, extra = (form.method, form.extra) if form else (own[peft_type], {})
+    names = {f.name for f in fields(cls)}
     for key, value in config.items():
-        if key not in names | UNREAD and value and value != form.extra.get(key):
+        if key not in names | UNREAD and value and value != extra.get(key):
             raise InputError(f"{path}: {key} = {value!r} is not implemented")
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items() if key in names}
-    return form.method(**settings), form
+    return cls, settings, form
+
+
+def own_peft_type(method):
+    """The `peft_type` of a method that is written in this package's own way: MINIPEFT_DORA."""
+    return next(OWN + name.upper() for name, cls in METHODS.items() if type(method) is cls)
 
 
 def key_in_peft(name, form):
@@ -144,7 +160,7 @@ def key_in_peft(name, form):
 
 def single(method):
     """The one method of a model. Raises InputError for a chain of several, which no format describes."""
-    if not isinstance(method, Chain):
+    if type(method) is not Chain:  # MAM is a Chain, and one method
         return method
     if len(method.methods) != 1:
         raise InputError(f"an adapter folder holds one method, and this model has {len(method.methods)}")

@@ -15,7 +15,7 @@ from .gpt2 import GPT2, SIZES, GPT2Config
 
 # ---------------------------------------------------------------------------------------- safetensors
 
-STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # NumPy has no bfloat16
+STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I32": "<i4"}  # NumPy has no bfloat16
 
 
 def read_safetensors(path, skip=()):
@@ -23,7 +23,7 @@ def read_safetensors(path, skip=()):
 
     skip: ends of names to leave out.
     A bfloat16 is the upper half of a float32, so those become float32 copies. Raises InputError naming
-    the file where it is missing, cut short, not safetensors, or holds a type that is no float.
+    the file where it is missing, cut short, not safetensors, or holds a type that is not in STORED.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -1,8 +1,10 @@
 """One run: a model, a method, data, training, scores, all of it written to a folder."""
 
+import json
 import resource
 import sys
 import time
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from .errors import InputError
@@ -41,26 +43,30 @@ def make_method(name, settings=()):
     cls, values = METHODS[name], {}
     for setting in settings:
         key, equals, text = setting.partition("=")
-        fields = cls.__dataclass_fields__
-        if not equals or key not in fields:
-            known = ", ".join(fields) or "none"
+        defaults = {f.name: f.default for f in fields(cls)}
+        if not equals or key not in defaults:
+            known = ", ".join(defaults) or "none"
             raise InputError(f"{name} has no setting {setting!r}: write name=value, with one of: {known}")
-        values[key] = parse_value(text, fields[key].default, f"{name}'s {key}")
+        values[key] = parse_value(text, defaults[key], f"{name}'s {key}")
     return cls(**values)
 
 
 def parse_value(text, default, what):
-    """`text` as a value of the kind that `default` is; "a,b" and "a" are both a tuple where it is one."""
-    if text.lower() in ("true", "false", "none"):
-        return {"true": True, "false": False, "none": None}[text.lower()]
+    """`text` as a value of the kind that `default` is; "a,b" and "a" are both a tuple where it is one.
+
+    Where there is no number to go by, JSON is read as JSON ({"c_fc": 4}), none as None, all else as text.
+    """
     if isinstance(default, tuple):
         return text if text == "all-linear" else tuple(text.split(","))
     try:
-        if isinstance(default, int) and not isinstance(default, bool):
-            return int(text)
-        return float(text) if isinstance(default, int | float) and not isinstance(default, bool) else text
-    except ValueError:
-        raise InputError(f"{what} must be a number, not {text!r}") from None
+        value = json.loads(text.lower() if text.lower() in ("true", "false") else text)
+    except json.JSONDecodeError:
+        value = None if text.lower() == "none" else text
+    if isinstance(default, int | float) and not isinstance(default, bool):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{what} must be a number, not {text!r}")
+        return type(default)(value) if isinstance(default, float) else value
+    return value
 
 
 def task_of(name):
@@ -99,11 +105,12 @@ def run(model, method, out, task=None, data=None, eval_data=None, seed=0, progre
     """
     if task:
         data, eval_data = (task.rows(split, TASK_ROWS[split]) for split in ("train", "validation"))
+    method.see(data)
     peft = PeftModel(model, method, seed=seed)
     history = train(peft, data, eval_data, out, progress, seed=seed, **settings)
     result = {
         "method": type(method).__name__,
-        "configuration": vars(method),
+        "configuration": asdict(method),
         "trainable": peft.num_trainable,
         "parameters": peft.num_parameters,
         "steps": len(history.steps),

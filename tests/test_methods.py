@@ -219,7 +219,10 @@ def test_the_cache_of_a_frozen_model_is_small():
     [
         ({"r": 0}, "rank r must be 1 or more, not 0"),
         ({"lora_dropout": 1.0}, "lora_dropout must be at least 0 and below 1"),
-        ({"init_lora_weights": "olora"}, "init_lora_weights must be true, false, 'gaussian' or 'pissa', not 'olora'"),
+        (
+            {"init_lora_weights": "olora"},
+            "init_lora_weights must be true, false, 'gaussian' or 'pissa', not 'olora'",
+        ),
         (
             {"target_modules": ("q_proj",)},
             "match no linear layer: there are attn.c_attn, attn.c_proj, mlp.c_fc",

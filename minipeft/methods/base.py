@@ -34,7 +34,7 @@ class Method:
         """How many positions the method takes in front of every sequence."""
         return 0
 
-    def select(self, name, config=None):
+    def select(self, name, config):
         """Does the base parameter `name` ("h.0.ln_1.bias") train?"""
         return False
 
@@ -44,6 +44,14 @@ class Method:
         Raises InputError where the configuration does not fit the model.
         """
         return {}
+
+    def see(self, data):
+        """Told once, before `init`, what training will read: `data` as `train` takes it."""
+
+    @classmethod
+    def restored(cls, settings, tensors):
+        """The method of a saved adapter: its settings, and the tensors of its file."""
+        return cls(**settings)
 
     def rebase(self, weights, tensors):
         """{name: new base weight}, once, right after `init`: what the method takes out of the base."""

@@ -20,7 +20,7 @@ class Chain(Method):
         """Each part takes its positions in front of what the others took."""
         return sum(m.num_virtual_tokens for m in self.methods)
 
-    def select(self, name, config=None):
+    def select(self, name, config):
         """Trains what any part trains."""
         return any(m.select(name, config) for m in self.methods)
 
@@ -36,6 +36,11 @@ class Chain(Method):
             if len({m.trains(name) for m in self.methods if m.select(name, model.config)}) > 1:
                 raise InputError(f"a method of the chain trains {name!r}, another needs it for itself")
         return tensors
+
+    def see(self, data):
+        """Told to every part."""
+        for m in self.methods:
+            m.see(data)
 
     def rebase(self, weights, tensors):
         """Every part in turn, each on what the one before left."""

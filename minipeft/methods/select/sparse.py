@@ -49,8 +49,22 @@ class Sparse(Method):
     def __post_init__(self, examples, chosen):
         self.examples, self.chosen = examples, chosen
 
-    def select(self, name, config=None):
+    def see(self, data):
+        """What training reads is what "fisher" reads."""
+        self.examples = self.examples or data
+
+    @classmethod
+    def restored(cls, settings, tensors):
+        """The choice is in the file, so that no data is needed."""
+        end = "_indices"
+        chosen = {name.removesuffix(end): i for name, i in tensors.items() if name.endswith(end)}
+        return cls(**settings, chosen=chosen)
+
+    def select(self, name, config):
         """The parameters to choose from: of these the model makes private copies, and forms gradients."""
+        return self._targeted(name)
+
+    def _targeted(self, name):
         place, _, kind = name.rpartition(".")
         inner = name.startswith("h.") and ".ln_" not in name  # all that "all-linear" means
         targeted = matches(place, self.target_modules) and (inner or self.target_modules != "all-linear")
@@ -58,13 +72,13 @@ class Sparse(Method):
 
     def trains(self, name):
         """v does: not i, not W0[i], and not the private copies, which `start` writes."""
-        return not self.select(name.removesuffix("_indices").removesuffix("_start"))
+        return not self._targeted(name.removesuffix("_indices").removesuffix("_start"))
 
     def init(self, model, rng):
         """i, v = 0, and room for W0[i]. Raises InputError for a bad setting or a choice that does not fit."""
         tensors = {}
         for name, i in (self._choose(model, rng) if self.chosen is None else self.chosen).items():
-            size = model.weights[name].size if name in model.weights and self.select(name) else 0
+            size = model.weights[name].size if name in model.weights and self._targeted(name) else 0
             if len(i) == 0 or i.min() < 0 or i.max() >= size:
                 raise InputError(f"{name}: the chosen weights are not among the {size} to choose from")
             tensors |= {f"{name}_indices": i, f"{name}_values": np.zeros(len(i))}
@@ -72,7 +86,7 @@ class Sparse(Method):
         return tensors
 
     def _choose(self, model, rng):
-        names = [name for name in model.weights if self.select(name)]
+        names = [name for name in model.weights if self._targeted(name)]
         size = sum(model.weights[name].size for name in names)
         K = int(self.fraction * size)
         if not names:
@@ -121,5 +135,5 @@ class Sparse(Method):
     def _indices(self, tensors):
         for key, i in tensors.items():
             name = key.removesuffix("_indices")
-            if name != key and self.select(name):
+            if name != key and self._targeted(name):
                 yield name, i
