@@ -39,8 +39,8 @@ from .peft_model import PeftModel
 from .train import evaluate, train
 
 __all__ = [
-    "GPT2", "IA3", "MAM", "METHODS", "AdamW", "Adapter", "AdapterFusion", "BitFit", "Distilled", "DoRA", "Full",
-    "GPT2Config", "Houlsby", "InputError", "LNTuning", "Layerwise", "LoRA", "LoRAPlus", "LoReFT", "Method",
-    "PTuning", "ParallelAdapter", "PeftModel", "PrefixTuning", "PromptTuning", "Sparse", "UniPELT", "VeRA",
-    "evaluate", "gradcheck", "pack", "student_of", "train",
+    "GPT2", "IA3", "MAM", "METHODS", "AdamW", "Adapter", "AdapterFusion", "BitFit", "Distilled", "DoRA",
+    "Full", "GPT2Config", "Houlsby", "InputError", "LNTuning", "Layerwise", "LoRA", "LoRAPlus", "LoReFT",
+    "Method", "PTuning", "ParallelAdapter", "PeftModel", "PrefixTuning", "PromptTuning", "Sparse", "UniPELT",
+    "VeRA", "evaluate", "gradcheck", "pack", "student_of", "train",
 ]  # fmt: skip

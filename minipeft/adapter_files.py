@@ -48,8 +48,8 @@ FORMATS = (
         LoRA,
         "LORA",
         {".lora_A": ".lora_A.weight", ".lora_B": ".lora_B.weight"},
-        {"fan_in_fan_out": True, "bias": "none", "use_dora": False, "lora_bias": False, "layers_pattern": None,
-         "modules_to_save": None},
+        {"fan_in_fan_out": True, "bias": "none", "use_dora": False, "lora_bias": False,
+         "layers_pattern": None, "modules_to_save": None},
     ),
 )  # fmt: skip
 UNREAD = {  # keys that say nothing about the function the adapter computes, on this model
@@ -142,8 +142,14 @@ def read_adapter_config(path):
     for key, value in config.items():
         if key not in names | UNREAD and value and value != extra.get(key):
             raise InputError(f"{path}: {key} = {value!r} is not implemented")
-    settings = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items() if key in names}
-    return cls, settings, form
+    return cls, {key: with_tuples(value) for key, value in config.items() if key in names}, form
+
+
+def with_tuples(value):
+    """Tuples in place of lists, however deep: JSON does not know them."""
+    if isinstance(value, dict):
+        return {key: with_tuples(v) for key, v in value.items()}
+    return tuple(with_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def own_peft_type(method):

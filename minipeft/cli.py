@@ -32,7 +32,7 @@ def main(argv=None):
 
 
 def compare_command(args):
-    """Fine-tune with every method on the same data; print one table, and the same prompt under each."""
+    """Fine-tune by several methods on the same data; print one table, and the same prompt under each."""
     from .compare import answers, compare, table
 
     out = args.out or f"runs/compare-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -184,7 +184,7 @@ def parser():
 
     p = add("compare", compare_command, model_options, data_options, training_options)
     p.add_argument(
-        "--methods", help="names with commas between; none is the frozen model; default: all there are"
+        "--methods", help="names with commas, or all; none: the frozen model; default: none,full,lora"
     )
     p = add("train", train_command, model_options, data_options, method_options, training_options)
     p = add("generate", generate_command, model_options, adapter_options, generation_options)

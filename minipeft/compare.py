@@ -1,4 +1,4 @@
-"""`minipeft compare`: the same data, every method, one table.
+"""`minipeft compare`: the same data, several methods, one table.
 
 Each method runs in a process of its own, so that its peak memory is its own; each run is an ordinary
 `minipeft train` (for the frozen model `minipeft evaluate`), and the command is printed and kept.
@@ -12,21 +12,43 @@ from pathlib import Path
 
 from .errors import InputError
 from .files import write_json
-from .methods import METHODS
 
-RECIPES = {  # settings under which each method learns the built-in tasks: its own, and those of training
+LORA = ("r=16", "lora_alpha=32", "target_modules=all-linear")
+RECIPES = {  # settings under which each method learns the built-in task best: its own, and those of training
     "full": ((), {"learning_rate": 1e-3}),
-    "lora": (("r=16", "lora_alpha=32", "target_modules=all-linear"), {"learning_rate": 1e-2}),
+    "bitfit": ((), {"learning_rate": 3e-2}),
+    "ln_tuning": ((), {"learning_rate": 3e-2}),
+    "layerwise": (("top=2",), {"learning_rate": 3e-3}),
+    "sparse": (("fraction=0.05", "importance=fisher", "samples=64"), {"learning_rate": 1e-2}),
+    "prompt_tuning": (("num_virtual_tokens=10", "prompt_tuning_init=SAMPLE_VOCAB"), {"learning_rate": 1e-1}),
+    "p_tuning": (("num_virtual_tokens=10",), {"learning_rate": 3e-3}),
+    "prefix_tuning": (("num_virtual_tokens=10", "prefix_projection=true"), {"learning_rate": 3e-3}),
+    "lora": (LORA, {"learning_rate": 1e-2}),
+    "lora_plus": ((*LORA, "loraplus_lr_ratio=4"), {"learning_rate": 5e-3}),
+    "dora": (LORA, {"learning_rate": 1e-2}),
+    "ia3": ((), {"learning_rate": 5e-2}),
+    "vera": (("r=64", "target_modules=all-linear"), {"learning_rate": 5e-2}),
+    "adapter": (("reduction_factor=4",), {"learning_rate": 5e-3}),
+    "houlsby": (("reduction_factor=4",), {"learning_rate": 5e-3}),
+    "parallel_adapter": ((), {"learning_rate": 2e-3}),
+    "loreft": (("r=4", "prefix_positions=8"), {"learning_rate": 1e-2}),
+    "mam": ((), {"learning_rate": 2e-3}),
+    "unipelt": ((), {"learning_rate": 5e-3}),
 }
+DEFAULT = ("none", "full", "lora")
 COMMON = {"steps": 250, "batch_size": 8, "warmup_steps": 20, "eval_every": 125}
 
 
 def compare(model, out, task=None, data=None, eval_data=None, methods=None, device="cpu", **settings):
-    """Run "none" (the frozen model) and every method; write results.json and report.md to `out`. -> results.
+    """Run "none" (the frozen model) and the methods; write results.json and report.md to `out`. -> results.
+
+    methods: names, or ["all"] for all that need nothing but data; without them those in DEFAULT.
 
     settings: of `Training`, for all methods alike; without them each has those of its recipe.
     """
-    methods = methods or ["none", *METHODS]
+    methods = methods or DEFAULT
+    if list(methods) == ["all"]:
+        methods = ["none", *RECIPES]
     if unknown := [m for m in methods if m != "none" and m not in RECIPES]:
         raise InputError(f"no method is called {unknown[0]!r}: choose from none, {', '.join(RECIPES)}")
     if not task and not eval_data:

@@ -33,7 +33,7 @@ class PeftModel:
             )
         xp = xp_of(model.weights["wte.weight"])
         own = self.method.init(model, np.random.default_rng(seed))
-        self.tensors = {name: xp.asarray(a, dtype=self._dtype_of(a)) for name, a in own.items()}
+        self.tensors = {name: xp.array(a, dtype=self._dtype_of(a)) for name, a in own.items()}
         self.weights = model.weights | self.method.rebase(model.weights, self.tensors)
         chosen = [name for name in self.weights if self.method.select(name, self.config)]
         self.selected = {name: self.weights[name].copy() for name in chosen}

@@ -139,7 +139,7 @@ def test_pretrain_writes_a_model_that_loads_and_says_how_it_was_made(tmp_path, m
 
 
 BAD = {  # arguments, with {} for the folder: what standard error must say
-    "train --method foo": "no method is called 'foo': choose from full, lora",
+    "train --method foo": "no method is called 'foo': choose from full, bitfit, ln_tuning",
     "train --set q=3": "lora has no setting 'q=3'",
     "train --set r": "lora has no setting 'r'",
     "train --set r=big": "lora's r must be a number, not 'big'",

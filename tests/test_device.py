@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import small
+from every_method import SMALL
 from every_site import EverySite
 from small import scramble, small_batch, small_model, texts
 
@@ -16,11 +17,10 @@ from minipeft import GPT2, AdamW, Full, InputError, LoRA, PeftModel, evaluate, g
 from minipeft.backend import generator, like, synchronize, to_host, xp_for, xp_of
 from minipeft.gradcheck import TOLERANCE
 from minipeft.layout import Layout, prepend, prepend_backward
-from minipeft.methods import METHODS
 from minipeft.optim import clip_grads
 
 CONFIG = replace(small.CONFIG, n_positions=64)  # room for the virtual tokens of any method
-CASES = {name: kind() for name, kind in METHODS.items()}
+CASES = dict(SMALL)
 CASES["lora and full"] = [LoRA(r=2, target_modules="all-linear"), Full()]
 CASES["every site"] = EverySite()
 every_case = pytest.mark.parametrize("method", CASES.values(), ids=CASES)
