@@ -39,7 +39,8 @@ def compare_command(args):
     settings = given_settings(args)
     source = data_of(args)
     methods = args.methods.split(",") if args.methods else None
-    results = compare(args.model, out, methods=methods, device=args.device, **source, **settings)
+    options = {"methods": methods, "device": args.device, "progress": not args.quiet}
+    results = compare(args.model, out, **options, **source, **settings)
     show(
         args,
         results,

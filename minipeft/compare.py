@@ -39,7 +39,17 @@ DEFAULT = ("none", "full", "lora")
 COMMON = {"steps": 250, "batch_size": 8, "warmup_steps": 20, "eval_every": 125}
 
 
-def compare(model, out, task=None, data=None, eval_data=None, methods=None, device="cpu", **settings):
+def compare(
+    model,
+    out,
+    task=None,
+    data=None,
+    eval_data=None,
+    methods=None,
+    device="cpu",
+    progress=True,
+    **settings,
+):
     """Run "none" (the frozen model) and the methods; write results.json and report.md to `out`. -> results.
 
     methods: names, or ["all"] for all that need nothing but data; without them those in DEFAULT.
@@ -66,17 +76,23 @@ def compare(model, out, task=None, data=None, eval_data=None, methods=None, devi
             command += ["--set", *own] if own else []
             for key, value in (COMMON | training | settings).items():
                 command += [f"--{key.replace('_', '-')}", str(value)]
-        results.append({"name": method, "command": " ".join(["minipeft", *command])} | run_command(command))
+        results.append(
+            {"name": method, "command": " ".join(["minipeft", *command])} | run_command(command, progress)
+        )
     write_json(Path(out) / "results.json", results)
     (Path(out) / "report.md").write_text(report(results, model, task or data), encoding="utf-8")
     return results
 
 
-def run_command(command):
+def run_command(command, progress):
     """Run `minipeft command --json` in a process of its own. -> its result; its bars go to the terminal."""
     print(f"$ minipeft {' '.join(command)}", file=sys.stderr, flush=True)
+    quiet = [] if progress else ["--quiet"]
     process = subprocess.run(
-        [sys.executable, "-m", "minipeft", *command, "--json"], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "minipeft", *command, "--json", *quiet],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if process.returncode:
         raise InputError(f"minipeft {command[0]} ended with code {process.returncode}: see its message above")
