@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from .errors import InputError
@@ -15,6 +16,7 @@ TINY = "weights/tiny"  # the embedded model
 def main(argv=None):
     """Run one command. -> exit code: 0 well, 1 a check failed, 2 bad input, 130 interrupted."""
     args = parser().parse_args(argv)
+    warnings.simplefilter("ignore", RuntimeWarning)  # overflow on the way to a loss that `train` reports
     try:
         return args.command(args) or 0
     except InputError as error:
