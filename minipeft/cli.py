@@ -58,7 +58,9 @@ def train_command(args):
     source, settings = data_of(args), given_settings(args)
     model = load_model(args.model, device=args.device)
     out = args.out or f"runs/{args.method}-{time.strftime('%Y%m%d-%H%M%S')}"
-    result = run(model, method, out, progress=not args.quiet, **task_object(source), **settings)
+    model, student = distillation(args, model, out)
+    options = {"progress": not args.quiet, "student": student} | task_object(source)
+    result = run(model, method, out, **options, **settings)
     lines = [
         f"trainable {result['trainable']:,} of {result['parameters']:,} parameters",
         f"{result['steps']} steps in {result['seconds']:.1f} s, {result['tokens_per_second']:,.0f} tokens/s, "
@@ -189,7 +191,9 @@ def parser():
     p.add_argument(
         "--methods", help="names with commas, or all; none: the frozen model; default: none,full,lora"
     )
-    p = add("train", train_command, model_options, data_options, method_options, training_options)
+    p = add(
+        "train", train_command, model_options, data_options, method_options, distill_options, training_options
+    )
     p = add("generate", generate_command, model_options, adapter_options, generation_options)
     p = add("evaluate", evaluate_command, model_options, adapter_options)
     p.add_argument("--task", default="data-to-text", help="a built-in task")
@@ -235,6 +239,21 @@ def method_options(p):
     )
 
 
+def distill_options(p):
+    """--teacher, --student-layers, --temperature, --distill-weight."""
+    group = p.add_argument_group("distillation", "see minipeft/distill.py")
+    group.add_argument(
+        "--teacher", help="an adapter on --model, or a whole model of its shape, to learn from"
+    )
+    group.add_argument(
+        "--student-layers", type=int, help="train so many of the teacher's layers, not --model"
+    )
+    group.add_argument("--temperature", type=float, default=2.0, help="of the soft targets")
+    group.add_argument(
+        "--distill-weight", type=float, default=0.5, help="0: labels alone, 1: the teacher alone"
+    )
+
+
 def training_options(p):
     """A flag for each field of `Training`."""
     group = p.add_argument_group("training", "see minipeft/train.py, class Training")
@@ -277,6 +296,23 @@ def data_of(args):
         if path and not Path(path).is_file():
             raise InputError(f"{path}: no such file")
     return {"data": args.train, "eval_data": args.eval}
+
+
+def distillation(args, model, out):
+    """The model to train, and what makes a PeftModel of it the student of --teacher; None without one."""
+    if not args.teacher:
+        if args.student_layers:
+            raise InputError("--student-layers needs --teacher: whose layers?")
+        return model, None
+    from .distill import Distilled, student_of
+    from .peft_model import PeftModel
+
+    teacher = PeftModel.from_pretrained(model, args.teacher)
+    if args.student_layers:
+        model = student_of(teacher.merge_and_unload(), args.student_layers)
+        model.name = str(Path(out) / "student")  # an adapter's folder holds no base: here it is
+        model.save_pretrained(model.name)
+    return model, lambda peft: Distilled(peft, teacher, args.temperature, args.distill_weight)
 
 
 def task_object(source):

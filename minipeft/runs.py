@@ -98,15 +98,20 @@ def measure(model, task=None, data=None, progress=True):
     return result | (score_task(model, task, progress) if task else {})
 
 
-def run(model, method, out, task=None, data=None, eval_data=None, seed=0, progress=True, **settings):
+def run(
+    model, method, out, task=None, data=None, eval_data=None, seed=0, progress=True, student=None, **settings
+):
     """Train `method` on `model`, measure it, write everything to the folder `out`. -> the result, a dict.
 
     Either a task, or data (and eval_data). out: the best adapter, settings.json, metrics.jsonl, result.json.
+    student: makes a `distill.Distilled` of the PeftModel, where a teacher helps.
     """
     if task:
         data, eval_data = (task.rows(split, TASK_ROWS[split]) for split in ("train", "validation"))
     method.see(data)
     peft = PeftModel(model, method, seed=seed)
+    if student:
+        peft = student(peft)
     history = train(peft, data, eval_data, out, progress, seed=seed, **settings)
     result = {
         "method": type(method).__name__,

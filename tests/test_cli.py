@@ -81,6 +81,20 @@ def test_train_evaluate_generate_and_info(folder, tmp_path, capsys):
     assert about["kind"] == "model" and about["parameters"] == GPT2.from_pretrained(folder).num_parameters
 
 
+def test_a_student_learns_from_a_teacher(folder, tmp_path, capsys):
+    data = ["--train", folder / "train.jsonl", "--eval", folder / "eval.jsonl"]
+    teacher, out = tmp_path / "teacher", tmp_path / "out"
+    common = ["train", "--model", folder, *data, "--steps", 3]
+    result_of(capsys, *common, "--method", "full", "--out", teacher)
+    result = result_of(
+        capsys, *common, "--teacher", teacher, "--student-layers", 1, "--set", "r=2", "--out", out
+    )
+    command = ["evaluate", "--model", out / "student", "--adapter", out, "--data", folder / "eval.jsonl"]
+    assert result_of(capsys, *command)["eval_loss"] == pytest.approx(result["eval_loss"])
+    assert GPT2.from_pretrained(out / "student").config.n_layer == 1
+    result_of(capsys, *common, "--teacher", teacher, "--method", "bitfit", "--out", tmp_path / "same_size")
+
+
 def test_several_prompts_come_from_standard_input(folder, capsys, monkeypatch):
     import io
 
@@ -151,6 +165,8 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "train --model {} --train {}/train.jsonl --schedule up": "no schedule is called 'up'",
     "train --model {} --train {}/train.jsonl --batch-size 0": "batch_size must be 1 or more",
     "train --model nowhere": "nowhere: no such folder",
+    "train --model {} --student-layers 1": "--student-layers needs --teacher",
+    "train --model {} --train {}/train.jsonl --teacher {} --temperature 0": "temperature must be",
     "train --task chess": "no task is called 'chess': choose from data-to-text",
     "compare --methods none,magic": "no method is called 'magic'",
     "compare --train {}/train.jsonl": "compare needs --eval",
