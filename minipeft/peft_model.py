@@ -180,7 +180,8 @@ class PeftModel:
     def merge_and_unload(self):
         """A plain GPT2 with the same logits. Raises InputError where a method cannot be merged."""
         weights = self.step().weights  # `start` may have to bring the selected ones up to date
-        weights = weights | self.method.merge(weights, self.tensors)
+        weights = weights | {name: weights[name].copy() for name in self.selected}  # training may go on
+        weights |= self.method.merge(weights, self.tensors)
         return GPT2(self.config, weights, self.tokenizer, self.model.name)
 
     def unmerge(self, merged):

@@ -163,6 +163,15 @@ def test_merged_and_unmerged_agree(method, dtype, tolerance):
     assert type(merged) is GPT2 and merged.weights.keys() == model.weights.keys()
 
 
+@pytest.mark.parametrize("name", ["full", "bitfit", "sparse", "lora"])
+def test_a_merged_model_stays_as_it_is_when_training_goes_on(name):
+    peft = PeftModel(small_model(), SMALL[name])
+    merged = peft.merge_and_unload()
+    before = snapshot(merged.weights)
+    train(peft, [([], ids) for ids in texts((6, 5))], steps=2, progress=False)
+    assert snapshot(merged.weights) == before
+
+
 def test_unmerge_gives_the_base_back():
     model = small_model("float32")
     peft = PeftModel(model, LoRA(r=2, target_modules="all-linear"))
