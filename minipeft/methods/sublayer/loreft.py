@@ -7,9 +7,9 @@ Source: Wu et al. 2024, "ReFT: Representation Finetuning for Language Models", e
 and names as in AdapterHub's `adapters`; as there, `dropout` falls on all of y'.
 
 Q stays orthonormal because it is made of reflections, as in PyTorch's `orthogonal`, which AdapterHub uses:
-    Q = -B H_1 ... H_R E      H_i = 1 - 2 v_i v_i^T / v_i^T v_i;  E (C, R): the unit matrix's first columns
-v_i is column i of the trained matrix, but 1 at i and 0 above. B, a frozen rotation, is where Q starts: all
-else zero, -H_1 ... H_R E = E. PyTorch keeps B as a matrix (C, C); here it is R reflections as well.
+    Q = -B H_1 ... H_R E      E (C, R): the unit matrix's first columns;  H_i: see `reflections`
+What trains is V, the matrix of the H_i. B, a frozen rotation, is where Q starts: with V zero,
+-H_1 ... H_R E = E. PyTorch keeps B as a matrix (C, C); here it is R reflections as well.
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from ...backend import like, xp_of
 from ...errors import InputError
 from ..base import Method
 from .activations import ACTIVATIONS, activation_backward, check_activation
+from .reflections import random_reflections, reflect, reflect_backward
 
 
 @dataclass
@@ -151,54 +152,3 @@ class LoReFT(Method):
             dh_new[rows] = dy
             dx[rows] = dy - dh[rows]
         return (dh_new, dx, grads) if "x" in step.wants(name) else (dh, None, grads)
-
-
-# ------------------------------------------------------------------------------------------- reflections
-
-
-def mirror(V, i):
-    """v_i (C,): column i of V, with 1 at i and 0 above."""
-    v = V[:, i].copy()
-    v[:i], v[i] = 0, 1
-    return v
-
-
-def reflected(v, E):
-    """H E = E - 2 v (v^T E) / v^T v.  E (C, R)."""
-    return E - v[:, None] * ((2 / (v @ v)) * (v @ E))
-
-
-def reflect(V, E, transposed=False):
-    """H_1 ... H_R E, or transposed: H_R ... H_1 E, its inverse.  V, E (C, R)."""
-    order = range(V.shape[1])
-    for i in order if transposed else reversed(order):
-        E = reflected(mirror(V, i), E)
-    return E
-
-
-def reflect_backward(dE, V, E):
-    r"""dE, the gradient of E = H_1 ... H_R E_0 -> dV.
-
-    Of one reflection, E' = H E: with $w = v^T E$, $g = v^T dE'$, $n = v^T v$,
-    $dv = -\frac{2}{n} (dE'\,w^T + E\,g^T) + \frac{4}{n^2} (g\,w^T)\,v$, and $dE = H\,dE'$.
-    A reflection undoes itself, so E before it comes from E after it, and nothing need be kept.
-    """
-    dV = xp_of(V).zeros_like(V)
-    for i in range(V.shape[1]):
-        v = mirror(V, i)
-        n, E = v @ v, reflected(v, E)
-        w, g = v @ E, v @ dE  # (R,)
-        dv = (4 / n**2) * (g @ w) * v - (2 / n) * (dE @ w + E @ g)
-        dV[i + 1 :, i] = dv[i + 1 :]
-        dE = reflected(v, dE)
-    return dV
-
-
-def random_reflections(C, R, rng):
-    """V (C, R) whose reflections take E to a subspace drawn evenly from all (Stewart 1980)."""
-    V = np.zeros((C, R))
-    for i in range(R):
-        v = rng.standard_normal(C - i)
-        v[0] += np.copysign(np.linalg.norm(v), v[0])
-        V[i + 1 :, i] = v[1:] / v[0]
-    return V
