@@ -23,6 +23,7 @@ def cupy(request, monkeypatch):
 
         return cupy
     monkeypatch.setitem(sys.modules, "cupy", fake_cupy)
+    monkeypatch.setitem(sys.modules, "cupyx.scipy.special", fake_cupy.special)
     return fake_cupy
 
 

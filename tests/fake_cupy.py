@@ -9,6 +9,7 @@ or assigned through an index array), and where NumPy's name would stand for CuPy
 boxes); it is laxer with a list in place of an array. It cannot show CuPy's rounding, random numbers or speed.
 """
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -151,12 +152,18 @@ def default_rng(seed=None):
     return SimpleNamespace(**{method.__name__: on_device(method) for method in methods})
 
 
+def erf(x):
+    """The error function, which CuPy has in a module of its own: cupyx.scipy.special."""
+    return boxed(np.vectorize(math.erf, otypes=[x.dtype])(opened(x, "erf")))
+
+
 class CUDARuntimeError(RuntimeError):
     pass
 
 
 random = SimpleNamespace(default_rng=default_rng)
 linalg = SimpleNamespace(norm=on_device(np.linalg.norm))
+special = SimpleNamespace(erf=erf)
 cuda = SimpleNamespace(
     runtime=SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=CUDARuntimeError),
     get_current_stream=lambda: SimpleNamespace(synchronize=lambda: None),

@@ -1,8 +1,10 @@
 """A small GPT-2 with nothing trivial in it, and a batch for it: what most tests work on."""
 
+from collections import Counter
+
 import numpy as np
 
-from minipeft import GPT2, GPT2Config, pack
+from minipeft import GPT2, GPT2Config, ops, pack
 
 CONFIG = GPT2Config(vocab_size=61, n_positions=24, n_embd=12, n_layer=3, n_head=3, n_inner=20)
 
@@ -28,6 +30,11 @@ def texts(lengths=(5, 1, 8), vocab_size=CONFIG.vocab_size, seed=0):
     return [rng.integers(0, vocab_size, n).tolist() for n in lengths]
 
 
+def logits(model, sequences=None):
+    """The logits of all tokens of some texts, (N, V)."""
+    return np.concatenate(model.logits(sequences or texts()))
+
+
 def snapshot(arrays):
     """{name: bytes} to compare bit for bit."""
     return {name: a.tobytes() for name, a in arrays.items()}
@@ -38,3 +45,17 @@ def scramble(arrays, seed=0, scale=0.3):
     rng = np.random.default_rng(seed)
     for a in arrays.values():
         a += (scale * rng.standard_normal(a.shape)).astype(a.dtype)
+
+
+def count_products(monkeypatch):
+    """A running count of what the backward of linear layers forms: gradients of "x", "weight" and "bias"."""
+    formed, backward = Counter(), ops.linear_backward
+
+    def counted(dy, cache):
+        dx, grads = backward(dy, cache)
+        formed.update((["x"] if dx is not None else []) + list(grads))
+        return dx, grads
+
+    monkeypatch.setattr(ops, "linear_backward", counted)
+    monkeypatch.setenv("MINIPEFT_THREADS", "1")  # each shard would form them again
+    return formed

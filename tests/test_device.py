@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import small
-from every_method import SMALL
+from every_method import CASES, SMALL, VIRTUAL
 from every_site import EverySite
 from small import scramble, small_batch, small_model, texts
 
@@ -20,10 +20,12 @@ from minipeft.layout import Layout, prepend, prepend_backward
 from minipeft.optim import clip_grads
 
 CONFIG = replace(small.CONFIG, n_positions=64)  # room for the virtual tokens of any method
-CASES = dict(SMALL)
-CASES["lora and full"] = [LoRA(r=2, target_modules="all-linear"), Full()]
-CASES["every site"] = EverySite()
+CASES = CASES | {"every site": EverySite()}
+FEW = SMALL | {
+    name: CASES[name] for name in ("lora and full", "every site")
+}  # one of each, for what takes long
 every_case = pytest.mark.parametrize("method", CASES.values(), ids=CASES)
+few_cases = pytest.mark.parametrize("method", FEW.values(), ids=FEW)
 PAIRS = [([1, 2, 3], [4, 5, 6]), ([7], [8, 9]), ([10, 11], [12]), ([5, 4], [3, 2, 1])]
 
 
@@ -66,7 +68,7 @@ def test_loss_and_gradients_are_those_of_the_host(method, cupy):
     host, device = both(method, cupy)
     true, true_grads = host.loss_and_grads(small_batch())
     loss, grads = device.loss_and_grads(small_batch())
-    assert float(loss) == pytest.approx(float(true), rel=1e-10)
+    assert float(loss) == pytest.approx(float(true), rel=1e-12)
     assert_same(grads, true_grads, cupy)
 
 
@@ -76,7 +78,7 @@ def test_gradients_are_the_derivatives_of_the_loss(cupy):
     assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
 
 
-@every_case
+@few_cases
 def test_clipped_steps_of_adamw_are_those_of_the_host(method, cupy):
     host, device = both(method, cupy)
     norms = {"host": [], "device": []}
@@ -135,7 +137,7 @@ def test_logits_are_those_of_the_host(method, cupy):
     assert_same(found, true, cupy)
 
 
-@every_case
+@few_cases
 @pytest.mark.parametrize(
     "options",
     [
@@ -150,6 +152,12 @@ def test_generation_is_that_of_the_host(method, options, cupy):
     host, device = both(method, cupy)
     true, found = (model.generate_ids(texts(), max_new_tokens=6, **options) for model in (host, device))
     assert found == true and any(found)
+
+
+@pytest.mark.parametrize("method", VIRTUAL.values(), ids=VIRTUAL)
+def test_generation_behind_virtual_tokens_is_that_of_the_host(method, cupy):
+    host, device = both(method, cupy)
+    assert device.generate_ids(texts(), max_new_tokens=3) == host.generate_ids(texts(), max_new_tokens=3)
 
 
 # ------------------------------------------------------------------------------- making, merging, files

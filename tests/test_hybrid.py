@@ -1,4 +1,4 @@
-"""Several methods that were made to go together: exact gradients, counts, generation, references."""
+"""Several methods that were made to go together: what joins them, and what AdapterHub's library computes."""
 
 from dataclasses import asdict
 from itertools import cycle, islice
@@ -6,96 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import scramble, small_batch, small_model, snapshot, texts
+from every_method import CASES
+from small import logits, scramble, small_model
 
-from minipeft import GPT2, AdamW, GPT2Config, InputError, LoRA, PeftModel, gradcheck, pack, train
+from minipeft import GPT2, AdamW, InputError, PeftModel, pack
 from minipeft.files import read_json
-from minipeft.gradcheck import TOLERANCE
 from minipeft.methods.hybrid.mam import MAM
 from minipeft.methods.hybrid.unipelt import UniPELT
 from minipeft.methods.keys_values.prefix_tuning import PrefixTuning
 from minipeft.methods.sublayer.adapter import Adapter
 from minipeft.methods.sublayer.parallel_adapter import ParallelAdapter
 from minipeft.optim import clip_grads
-
-CASES = {
-    "mam": MAM(PrefixTuning(3, True, 5), ParallelAdapter(non_linearity="gelu_new")),
-    "mam, flat": MAM(PrefixTuning(2), ParallelAdapter(scaling="learned", non_linearity="tanh")),
-    "unipelt": UniPELT(PrefixTuning(2, True, 5), Adapter(reduction_factor=4, non_linearity="gelu_new"), r=2),
-    "unipelt, flat, and lora": [
-        UniPELT(
-            PrefixTuning(2), Adapter(mh_adapter=True, original_ln_before=False, non_linearity="tanh"), r=1
-        ),
-        LoRA(r=2),
-    ],
-    "mam and lora": [
-        MAM(PrefixTuning(2), ParallelAdapter(reduction_factor=4, non_linearity="swish")),
-        LoRA(r=2),
-    ],
-}
-COUNTS = {"mam": (MAM(), 22_493_984), "unipelt": (UniPELT(), 11_083_376)}
-every_case = pytest.mark.parametrize("method", CASES.values(), ids=CASES)
-
-
-def logits(model, seed=0):
-    return np.concatenate(model.logits(texts(seed=seed)))
-
-
-@every_case
-def test_gradients_are_the_derivatives_of_the_loss(method):
-    peft = PeftModel(small_model(), method)
-    scramble(peft.trainable)  # a prefix of zero, a B of zero: little would be left to compare
-    errors = gradcheck(peft, small_batch(), elements=1)
-    assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
-
-
-@every_case
-def test_every_trainable_tensor_gets_a_gradient_of_its_shape(method):
-    peft = PeftModel(small_model(), method)
-    _, grads = peft.loss_and_grads(small_batch())
-    assert {n: g.shape for n, g in grads.items()} == {n: p.shape for n, p in peft.trainable.items()}
-
-
-@every_case
-def test_training_lowers_the_loss_and_leaves_the_base_bit_identical(method):
-    model, batch = small_model(), small_batch(shapes=((0, 6),))
-    before, peft = snapshot(model.weights), PeftModel(model, method)
-    loss = peft.loss(batch)
-    train(peft, [([], batch.ids.tolist())], steps=20, batch_size=1, learning_rate=1e-2, progress=False)
-    assert peft.loss(batch) < loss - 0.05
-    assert snapshot(model.weights) == before
-
-
-@every_case
-def test_the_method_is_in_the_path(method):
-    peft = PeftModel(small_model(), method)
-    before = logits(peft)
-    scramble(peft.trainable)
-    assert np.abs(logits(peft) - before).max() > 0.01
-
-
-@pytest.mark.parametrize("name", COUNTS)
-def test_parameter_count_of_gpt2_small(name):
-    config, zero = GPT2Config(), np.zeros((), np.float32)
-    model = GPT2(config, {n: np.broadcast_to(zero, shape) for n, shape in config.shapes().items()})
-    method, count = COUNTS[name]
-    assert sum(a.size for a in method.init(model, np.random.default_rng(0)).values()) == count
-
-
-@every_case
-def test_generation_is_the_same_with_and_without_a_cache_and_one_by_one(method):
-    peft = PeftModel(small_model(), method)
-    scramble(peft.trainable)
-    prompts = texts((5, 1, 8))
-    cached = peft.generate_ids(prompts, max_new_tokens=6)
-    assert peft.generate_ids(prompts, max_new_tokens=6, use_cache=False) == cached
-    assert [peft.generate_ids([p], max_new_tokens=6)[0] for p in prompts] == cached
-
-
-@every_case
-def test_no_merging(method):
-    with pytest.raises(InputError, match="cannot be merged"):
-        PeftModel(small_model(), method).merge_and_unload()
 
 
 def test_mam_is_its_two_parts_and_nothing_else():
@@ -122,16 +43,6 @@ def test_unipelt_without_gates_is_its_parts():
         t[...] = uni.tensors[name]
     np.testing.assert_allclose(logits(uni), logits(parts), rtol=0, atol=1e-12)
     assert UniPELT(**asdict(method)) == method
-
-
-@every_case
-def test_no_token_sees_the_ones_to_come(method):
-    """That is why UniPELT's gates are not means over the text."""
-    peft = PeftModel(small_model(), method)
-    scramble(peft.trainable)
-    ids = texts((8,))[0]
-    whole, begun = peft.logits([ids])[0], peft.logits([ids[:5]])[0]
-    np.testing.assert_allclose(whole[:5], begun, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Beside a weight matrix: LoRA's variants, DoRA, IA3, VeRA. What they promise, and what `peft` computes.
+"""Beside a weight matrix: what is particular to LoRA and its variants, DoRA, IA3, VeRA; and to `peft`.
 
 reference/make_linear.py made the numbers in reference/linear-*.
 """
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import CONFIG, scramble, small_batch, small_model, snapshot, texts
+from every_method import BOTH, CASES
+from small import CONFIG, logits, scramble, small_batch, small_model, texts
 
-from minipeft import GPT2, AdamW, Full, GPT2Config, InputError, LoRA, PeftModel, gradcheck, ops, pack, train
+from minipeft import GPT2, AdamW, InputError, LoRA, PeftModel, ops, pack, train
 from minipeft.files import read_json, read_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.linear.dora import DoRA
@@ -20,172 +21,55 @@ from minipeft.methods.linear.lora_plus import LoRAPlus
 from minipeft.methods.linear.vera import VeRA
 from minipeft.optim import clip_grads
 
-TWO = replace(CONFIG, n_layer=2)
-BOTH = ("attn.c_attn", "mlp.c_proj")  # a wide layer and a tall one
-CASES = {
-    "rslora with patterns": LoRA(
-        r=4, target_modules=BOTH, use_rslora=True, rank_pattern={"mlp.c_proj": 2}, alpha_pattern={"h.0.*": 3}
-    ),
-    "lora+": LoRAPlus(r=2, layers_to_transform=1),
-    "pissa": LoRA(r=3, target_modules=BOTH, init_lora_weights="pissa"),
-    "dora": DoRA(r=2, lora_alpha=3, target_modules=BOTH),
-    "dora of pissa": DoRA(r=3, init_lora_weights="pissa", use_rslora=True, layers_to_transform=(1,)),
-    "ia3": IA3(),
-    "ia3, one input high up": IA3(
-        target_modules=("h.1.mlp.c_proj",), feedforward_modules=("h.1.mlp.c_proj",)
-    ),
-    "vera": VeRA(r=5, target_modules="all-linear"),
-}
-CHAINS = {
-    "dora and full": [DoRA(r=2), Full()],
-    "lora and dora": [LoRA(r=2, target_modules=("c_fc",)), DoRA(r=2)],
-    "ia3 and vera": [IA3(), VeRA(r=4, target_modules=("attn.c_attn", "mlp.c_fc"))],
-    "vera and lora": [VeRA(r=4), LoRA(r=2)],
-}
-UNMERGEABLE = [LoRA(r=2, target_modules="all-linear"), IA3()]
-every_case = pytest.mark.parametrize("method", CASES.values(), ids=CASES)
-every_case_and_chain = pytest.mark.parametrize("method", (CASES | CHAINS).values(), ids=CASES | CHAINS)
-
-
-def peft_of(method, dtype="float64"):
-    return PeftModel(small_model(dtype, TWO), method)
-
-
-def logits(model, seed=0):
-    return np.concatenate(model.logits(texts(seed=seed)))
-
-
-# ---------------------------------------------------------------------------------------- what each promises
+# -------------------------------------------------------------------------------------------- each by itself
 
 
 @pytest.mark.parametrize(
-    "method", [*CASES.values(), *CHAINS.values(), UNMERGEABLE], ids=[*CASES, *CHAINS, "lora and ia3"]
+    "targets, expected",
+    [
+        (("c_proj",), {"attn.c_proj", "mlp.c_proj"}),
+        (("attn.c_proj",), {"attn.c_proj"}),
+        (r"h\.\d+\.mlp\..*", {"mlp.c_fc", "mlp.c_proj"}),
+        ("all-linear", {"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"}),
+    ],
 )
-def test_gradients_are_the_derivatives_of_the_loss(method):
-    errors = gradcheck(peft_of(method), small_batch(), elements=1)
-    assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
+def test_targets_follow_pefts_rules(targets, expected):
+    peft = PeftModel(small_model(), LoRA(r=1, target_modules=targets))
+    assert {n.split(".", 2)[2].removesuffix(".lora_A") for n in peft.tensors if n.endswith("A")} == expected
 
 
-@pytest.mark.parametrize("method", [DoRA(r=2, lora_dropout=0.3), VeRA(r=4, vera_dropout=0.3)], ids=type)
-@pytest.mark.parametrize("beside", [[], [Full()]], ids=["alone", "with full"])
-def test_gradients_are_right_with_dropout(method, beside):
-    """The masks come from the seed, so that the loss with dropout is a function, too."""
-    peft, batch = peft_of([method, *beside]), small_batch()
-    scramble(peft.trainable, scale=0.05)
-    peft.method = peft.method.held(peft.weights, peft.tensors)
-    _, grads = peft.loss_and_grads(batch, seed=3)
-    rng = np.random.default_rng(0)
-    for name, p in peft.trainable.items():
-        if "attn.c_attn" in name:
-            error = check_array(lambda: peft.loss_and_grads(batch, 3)[0], p, grads[name], rng, elements=1)
-            assert error < TOLERANCE, name
+def test_lora_prints_its_parameters_in_pefts_words(capsys):
+    PeftModel(small_model(), LoRA(r=2)).print_trainable_parameters()
+    total = sum(w.size for w in small_model().weights.values())
+    own = 3 * 2 * (12 + 36)
+    share = 100 * own / (total + own)
+    expected = f"trainable params: {own:,} || all params: {total + own:,} || trainable%: {share:.4f}\n"
+    assert capsys.readouterr().out == expected
 
 
-@every_case_and_chain
-def test_every_trainable_tensor_gets_a_gradient_of_its_shape(method):
-    peft = peft_of(method)
-    _, grads = peft.loss_and_grads(small_batch())
-    assert {n: g.shape for n, g in grads.items()} == {n: p.shape for n, p in peft.trainable.items()}
-
-
-@every_case
-def test_training_lowers_the_loss_and_changes_nothing_frozen(method):
-    peft = peft_of(method)
-    base, frozen = snapshot(peft.model.weights), snapshot(peft.weights | peft.tensors)
-    before, row = snapshot(peft.trainable), texts((8,))
-    batch = pack([([], row[0])])
-    loss = peft.loss(batch)
-    train(peft, [([], row[0])], steps=20, batch_size=1, learning_rate=1e-2, progress=False)
-    assert peft.loss(batch) < loss - 0.01
-    assert snapshot(peft.model.weights) == base
-    for name, a in (peft.weights | peft.tensors).items():
-        assert (a.tobytes() == frozen[name]) == (name not in before), name
-
-
-@every_case
-def test_nothing_changes_at_init_and_everything_after(method):
-    model = small_model(config=TWO)
-    peft = PeftModel(model, method)
-    np.testing.assert_allclose(logits(peft), logits(model), rtol=0, atol=1e-13)
-    scramble(peft.trainable)
-    assert np.abs(logits(peft) - logits(model)).max() > 0.01
-
-
-@pytest.mark.parametrize("method", [IA3(init_ia3_weights=False), VeRA(r=4, init_weights=False)], ids=type)
+@pytest.mark.parametrize(
+    "method",
+    [LoRA(init_lora_weights=False), IA3(init_ia3_weights=False), VeRA(r=4, init_weights=False)],
+    ids=type,
+)
 def test_settings_for_tests_change_the_output_at_once(method):
-    peft = peft_of(method)
-    assert not np.allclose(logits(peft), logits(peft.model))
+    model = small_model()
+    assert not np.allclose(logits(PeftModel(model, method)), logits(model))
 
 
-@every_case_and_chain
-@pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-5), ("float64", 1e-12)])
-def test_merged_agrees(method, dtype, tolerance):
-    peft = peft_of(method, dtype)
-    scramble(peft.trainable)
-    merged = peft.merge_and_unload()
-    assert type(merged) is GPT2 and merged.weights.keys() == peft.model.weights.keys()
-    error = np.abs(logits(merged) - logits(peft)).max() / np.abs(logits(peft)).max()
-    assert error < tolerance
-
-
-@pytest.mark.parametrize("name", [name for name in CASES if "dora" not in name])
-def test_unmerge_gives_back_what_was_merged_into(name):
-    peft = peft_of(CASES[name])
-    scramble(peft.trainable)
-    again = peft.unmerge(peft.merge_and_unload())
-    assert all(np.allclose(again.weights[n], w, atol=1e-12) for n, w in peft.weights.items())
-
-
-def test_what_cannot_be_merged_or_unmerged_says_so():
-    peft = peft_of(DoRA(r=2))
-    with pytest.raises(InputError, match="DoRA cannot be taken out of merged weights"):
-        peft.unmerge(peft.merge_and_unload())
-    peft = peft_of(IA3())
+def test_ia3_with_a_scale_of_zero_cannot_be_unmerged():
+    peft = PeftModel(small_model(), IA3())
     peft.tensors["h.0.attn.c_attn.ia3_l"][3] = 0
     with pytest.raises(InputError, match="where a scale is zero"):
         peft.unmerge(peft.merge_and_unload())
+
+
+def test_ia3_behind_lora_names_the_layer_that_cannot_be_merged():
+    peft = PeftModel(small_model(), CASES["lora and ia3"])
     with pytest.raises(
-        InputError, match=r"input of h.0.mlp.c_proj cannot be merged with 'h.0.mlp.c_proj.lora"
+        InputError, match=r"input of h\.0\.mlp\.c_proj cannot be merged with 'h\.0\.mlp\.c_proj\.lora"
     ):
-        peft_of(UNMERGEABLE).merge_and_unload()
-
-
-@every_case
-def test_batched_and_cached_generation_is_that_of_one_text_without_a_cache(method):
-    peft, prompts = peft_of(method), texts((5, 1, 8))
-    scramble(peft.trainable)
-    together = peft.generate_ids(prompts, max_new_tokens=6)
-    for prompt, output in zip(prompts, together, strict=True):
-        assert peft.generate_ids([prompt], max_new_tokens=6) == [output]
-        ids = list(prompt)
-        for token in output:
-            assert peft.logits([ids])[0][-1].argmax() == token
-            ids.append(token)
-
-
-def count(method, config=None):
-    """What trains of GPT-2 small, on shapes alone: arrays that take no memory stand in for the weights."""
-    config, one = config or GPT2Config(), np.ones((), np.float32)
-    model = GPT2(config, {n: np.broadcast_to(one, shape) for n, shape in config.shapes().items()})
-    tensors = method.init(model, np.random.default_rng(0))
-    return sum(a.size for name, a in tensors.items() if method.trains(name))
-
-
-@pytest.mark.parametrize(
-    "method, expected",
-    [(LoRAPlus(), 294_912), (DoRA(), 322_560), (IA3(), 64_512), (VeRA(), 30_720)],
-    ids=type,
-)
-def test_parameter_count_of_gpt2_small(method, expected):
-    assert count(method) == expected
-
-
-def test_parameter_count_follows_the_patterns():
-    assert count(LoRA(rank_pattern={r"h\.[0-5]\..*": 4})) == 294_912 * 3 // 4
-    assert count(LoRA(layers_to_transform=(0, 11))) == 294_912 // 6
-
-
-# ------------------------------------------------------------------------------------------- each by itself
+        peft.merge_and_unload()
 
 
 def test_scaling_follows_rslora_and_the_patterns():
@@ -200,7 +84,7 @@ def test_scaling_follows_rslora_and_the_patterns():
 
 
 def test_pissa_begins_with_the_best_approximation_of_its_rank():
-    peft = peft_of(LoRA(r=3, init_lora_weights="pissa", lora_alpha=5))
+    peft = PeftModel(small_model(), LoRA(r=3, init_lora_weights="pissa", lora_alpha=5))
     for name in ("h.0.attn.c_attn", "h.1.attn.c_attn"):
         W, rest = peft.model.weights[f"{name}.weight"], peft.weights[f"{name}.weight"]
         update = 5 / 3 * peft.tensors[f"{name}.lora_A"] @ peft.tensors[f"{name}.lora_B"]
@@ -211,7 +95,7 @@ def test_pissa_begins_with_the_best_approximation_of_its_rank():
 
 
 def test_lora_plus_is_lora_with_a_faster_b():
-    peft, plain = (peft_of(cls(r=2)) for cls in (LoRAPlus, LoRA))
+    peft, plain = (PeftModel(small_model(), cls(r=2)) for cls in (LoRAPlus, LoRA))
     before = {n: p.copy() for n, p in peft.trainable.items()}
     for p in (peft, plain):
         settings = {"learning_rate": 1e-3, "weight_decay": 0, "max_grad_norm": 1e9, "warmup_steps": 0}
@@ -224,15 +108,15 @@ def test_lora_plus_is_lora_with_a_faster_b():
 
 
 def test_lora_plus_leaves_other_methods_of_a_chain_alone():
-    chain = peft_of([LoRAPlus(r=2), LoRA(r=2, target_modules=("c_fc",))]).method
-    assert chain.lr_scale("h.0.attn.c_attn.lora_B", TWO) == 16
-    assert chain.lr_scale("h.0.mlp.c_fc.lora_B", TWO) == 1
-    assert chain.lr_scale("h.0.attn.c_attn.lora_A", TWO) == 1
+    chain = PeftModel(small_model(), [LoRAPlus(r=2), LoRA(r=2, target_modules=("c_fc",))]).method
+    assert chain.lr_scale("h.0.attn.c_attn.lora_B", CONFIG) == 16
+    assert chain.lr_scale("h.0.mlp.c_fc.lora_B", CONFIG) == 1
+    assert chain.lr_scale("h.0.attn.c_attn.lora_A", CONFIG) == 1
 
 
 def test_doras_gradient_is_that_with_its_norms_held_and_the_true_one_differs():
     """By the norms' own derivative, which acts on A and B alone; the magnitude's gradient is true."""
-    peft, batch = peft_of(DoRA(r=2)), small_batch()
+    peft, batch = PeftModel(small_model(), DoRA(r=2)), small_batch()
     scramble(peft.trainable)
     _, grads = peft.loss_and_grads(batch)
     rng = np.random.default_rng(0)
@@ -254,14 +138,14 @@ def test_dora_computes_its_norms_once_per_step(monkeypatch):
     monkeypatch.setenv("MINIPEFT_THREADS", "3")
     calls, norms = [], DoRA.norms
     monkeypatch.setattr(DoRA, "norms", lambda self, *args: calls.append(1) or norms(self, *args))
-    peft = peft_of(DoRA(r=2))
+    peft = PeftModel(small_model(), DoRA(r=2))
     calls.clear()
     peft.loss_and_grads(small_batch())
     assert len(calls) == 1
 
 
 def test_doras_weight_has_columns_of_its_magnitudes():
-    peft = peft_of(DoRA(r=2))
+    peft = PeftModel(small_model(), DoRA(r=2))
     scramble(peft.trainable)
     merged = peft.merge_and_unload().weights["h.0.attn.c_attn.weight"]
     lengths = np.linalg.norm(merged, axis=0)
@@ -270,16 +154,16 @@ def test_doras_weight_has_columns_of_its_magnitudes():
 
 def test_the_backward_of_ia3_stops_at_the_input_of_its_lowest_layer(monkeypatch):
     monkeypatch.setattr(ops, "gelu_backward", lambda *args: pytest.fail("below the lowest place"))
-    peft = peft_of(CASES["ia3, one input high up"])
+    peft = PeftModel(small_model(), CASES["ia3, one input high up"])
     _, grads = peft.loss_and_grads(small_batch())
     assert (
-        list(grads) == ["h.1.mlp.c_proj.input.ia3_l"]
-        and np.abs(grads["h.1.mlp.c_proj.input.ia3_l"]).min() > 0
+        list(grads) == ["h.2.mlp.c_proj.input.ia3_l"]
+        and np.abs(grads["h.2.mlp.c_proj.input.ia3_l"]).min() > 0
     )
 
 
 def test_veras_frozen_projections_are_shared_do_not_train_and_do_not_lengthen_the_backward():
-    peft = peft_of(VeRA(r=5, target_modules=("h.1.mlp.c_proj", "h.1.attn.c_attn")))
+    peft = PeftModel(small_model(), VeRA(r=5, target_modules=("h.1.mlp.c_proj", "h.1.attn.c_attn")))
     assert peft.tensors["vera_A"].shape == (20, 5) and peft.tensors["vera_B"].shape == (5, 36)
     assert not {"vera_A", "vera_B"} & peft.trainable.keys()
     step = peft.step(learns=True)
@@ -287,21 +171,31 @@ def test_veras_frozen_projections_are_shared_do_not_train_and_do_not_lengthen_th
 
 
 def test_veras_projections_follow_from_the_key_alone():
-    one, same = (PeftModel(small_model(config=TWO), VeRA(r=5), seed=seed).tensors for seed in (0, 1))
-    other = peft_of(VeRA(r=5, projection_prng_key=1)).tensors
+    one, same = (PeftModel(small_model(), VeRA(r=5), seed=seed).tensors for seed in (0, 1))
+    other = PeftModel(small_model(), VeRA(r=5, projection_prng_key=1)).tensors
     assert np.array_equal(one["vera_A"], same["vera_A"]) and not np.allclose(one["vera_A"], other["vera_A"])
 
 
 @pytest.mark.parametrize(
     "method, message",
     [
+        (LoRA(r=0), "rank r must be 1 or more, not 0"),
+        (LoRA(lora_dropout=1.0), "lora_dropout must be at least 0 and below 1"),
+        (
+            LoRA(init_lora_weights="olora"),
+            "init_lora_weights must be true, false, 'gaussian' or 'pissa', not 'olora'",
+        ),
+        (
+            LoRA(target_modules=("q_proj",)),
+            "match no linear layer: there are attn.c_attn, attn.c_proj, mlp.c_fc",
+        ),
         (
             LoRA(rank_pattern={"c_attn": 0}),
             "rank_pattern: the rank must be 1 or more, not 0 at h.0.attn.c_attn",
         ),
         (LoRA(r=13, init_lora_weights="pissa"), "'pissa' needs r of at most 12"),
         (LoRA(lora_alpha=0, init_lora_weights="pissa"), "lora_alpha above 0"),
-        (LoRA(layers_to_transform=(0, 2)), r"layers_to_transform: there is no layer 2 in h.0 ... h.1"),
+        (LoRA(layers_to_transform=(0, 3)), r"layers_to_transform: there is no layer 3 in h.0 ... h.2"),
         (LoRA(layers_to_transform="1,2"), "layers_to_transform: there is no layer '1'"),
         (LoRA(alpha_pattern="c_attn:4"), "alpha_pattern must be a dict of pattern: value, not 'c_attn:4'"),
         (LoRA(layers_to_transform=0, target_modules="all-linear"), "not with a string"),
@@ -316,12 +210,13 @@ def test_veras_projections_follow_from_the_key_alone():
         (VeRA(vera_dropout=1.0), "vera_dropout must be at least 0 and below 1"),
         (VeRA(target_modules=("q_proj",)), "match no linear layer"),
         ([VeRA(r=2), VeRA(r=2, target_modules=("c_fc",))], "same tensor 'vera_A'"),
+        ([LoRA(r=2), LoRA(r=2)], r"same tensor 'h.0.attn.c_attn.lora_A'"),
         ([LoRA(r=2), DoRA(r=2)], "same tensor 'h.0.attn.c_attn.lora_A'"),
     ],
 )
 def test_bad_settings_are_refused(method, message):
     with pytest.raises(InputError, match=message):
-        peft_of(method)
+        PeftModel(small_model(), method)
 
 
 # ----------------------------------------------------------------------------------------------- against peft

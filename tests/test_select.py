@@ -1,4 +1,4 @@
-"""Methods that train existing weights: BitFit, LN-tuning, layer-wise, sparse."""
+"""Methods that train existing weights: what each selects, and what PyTorch and `peft` compute."""
 
 import json
 from dataclasses import asdict
@@ -7,24 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import CONFIG, scramble, small_batch, small_model, snapshot, texts
+from every_method import EXAMPLES
+from small import CONFIG, count_products, logits, scramble, small_batch, small_model, snapshot
 
 from minipeft import (
     GPT2,
     AdamW,
     Full,
-    GPT2Config,
     InputError,
     LoRA,
     PeftModel,
     gpt2,
-    gradcheck,
-    ops,
     pack,
     train,
 )
 from minipeft.files import read_json, read_safetensors
-from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.select.bitfit import BitFit
 from minipeft.methods.select.importance import fisher_information, largest
 from minipeft.methods.select.layerwise import Layerwise
@@ -32,139 +29,11 @@ from minipeft.methods.select.ln_tuning import LNTuning
 from minipeft.methods.select.sparse import Sparse
 from minipeft.optim import clip_grads
 
-EXAMPLES = [([], ids) for ids in texts((6, 5, 7, 4))]
-CASES = {
-    "bitfit": BitFit(),
-    "ln_tuning": LNTuning(),
-    "ln_tuning, some": LNTuning(target_modules=("h.1.ln_1", "ln_f")),
-    "ln_tuning, by expression": LNTuning(target_modules=r"h\.[12]\.ln_2"),
-    "layerwise": Layerwise(),
-    "layerwise, bottom": Layerwise(top=0, bottom=1, ln_f=False),
-    "layerwise, by number": Layerwise(layers=(0, -1)),
-    "layerwise, everything": Layerwise(top=3, embeddings=True, lr_decay=0.8),
-    "sparse": Sparse(fraction=0.2),
-    "sparse, magnitude": Sparse(
-        fraction=0.2, importance="magnitude", target_modules=("c_attn", "ln_f", "wpe")
-    ),
-    "sparse, fisher": Sparse(fraction=0.1, importance="fisher", examples=EXAMPLES),
-    "sparse, high up": Sparse(fraction=0.3, target_modules=("h.2.mlp.c_fc",)),
-    "bitfit and lora": [BitFit(), LoRA(r=2)],
-    "lora and ln_tuning": [LoRA(r=2), LNTuning()],
-    "layerwise and lora": [Layerwise(top=1), LoRA(r=2, target_modules="all-linear")],
-    "lora and sparse": [LoRA(r=2), Sparse(fraction=0.2)],
-    "sparse and lora": [Sparse(fraction=0.2), LoRA(r=2, target_modules="all-linear")],
-    "sparse and ln_tuning": [Sparse(fraction=0.1, target_modules="all-linear"), LNTuning()],
-}
-COUNTS = {  # GPT-2 small
-    "bitfit": (BitFit(), 102_144),
-    "ln_tuning": (LNTuning(), 38_400),
-    "layerwise": (Layerwise(), 14_177_280),
-    "layerwise, top 1": (Layerwise(top=1), 7_089_408),
-    "layerwise, everything": (Layerwise(top=12, embeddings=True), 124_439_808),
-    "sparse": (Sparse(), 622_199),
-}
-every_case = pytest.mark.parametrize("method", CASES.values(), ids=CASES)
-
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     """Small as the model is here, threads cost more than they bring; a reference test has three."""
     monkeypatch.setenv("MINIPEFT_THREADS", "1")
-
-
-def logits(model, seed=0):
-    return np.concatenate(model.logits(texts(seed=seed)))
-
-
-# ------------------------------------------------------------------------------ what every method promises
-
-
-@every_case
-def test_gradients_are_the_derivatives_of_the_loss(method):
-    errors = gradcheck(PeftModel(small_model(), method), small_batch(), elements=1)
-    assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
-
-
-@every_case
-def test_gradients_are_right_with_dropout(method):
-    peft, batch = PeftModel(small_model(), method), small_batch()
-    scramble(peft.trainable, scale=0.05)
-    _, grads = peft.loss_and_grads(batch, seed=3, dropout=0.2)
-    rng = np.random.default_rng(0)
-    for name, p in list(peft.trainable.items())[::9]:
-        error = check_array(lambda: peft.loss_and_grads(batch, 3, 0.2)[0], p, grads[name], rng, elements=1)
-        assert error < TOLERANCE, name
-
-
-@every_case
-def test_every_trainable_tensor_gets_a_gradient_of_its_shape(method):
-    peft = PeftModel(small_model(), method)
-    _, grads = peft.loss_and_grads(small_batch())
-    assert {n: g.shape for n, g in grads.items()} == {n: p.shape for n, p in peft.trainable.items()}
-
-
-@every_case
-def test_training_lowers_the_loss_and_leaves_the_base_bit_identical(method):
-    model, batch = small_model(), small_batch(shapes=((0, 6),))
-    before, peft = snapshot(model.weights), PeftModel(model, method)
-    frozen = {n: t for n, t in (peft.weights | peft.tensors).items() if n not in peft.trainable}
-    held = snapshot({n: t for n, t in frozen.items() if n not in peft.selected})
-    loss = peft.loss(batch)
-    train(peft, [([], batch.ids.tolist())], steps=20, batch_size=1, learning_rate=2e-2, progress=False)
-    assert peft.loss(batch) < loss - 0.05
-    assert snapshot(model.weights) == before
-    assert snapshot({n: t for n, t in frozen.items() if n not in peft.selected}) == held
-
-
-@every_case
-def test_the_method_is_in_the_path(method):
-    peft = PeftModel(small_model(), method)
-    before = logits(peft)
-    scramble(peft.trainable)
-    assert np.abs(logits(peft) - before).max() > 0.01
-
-
-@every_case
-def test_nothing_changes_at_init(method):
-    model = small_model()
-    assert np.array_equal(logits(PeftModel(model, method)), logits(model))
-
-
-@pytest.mark.parametrize("method, count", COUNTS.values(), ids=COUNTS)
-def test_parameter_count_of_gpt2_small(method, count):
-    """Counted on shapes alone: arrays that take no memory stand in for the weights."""
-    config, zero = GPT2Config(), np.zeros((), np.float32)
-    model = GPT2(config, {n: np.broadcast_to(zero, shape) for n, shape in config.shapes().items()})
-    everything = method.init(model, np.random.default_rng(0))
-    everything |= {n: w for n, w in model.weights.items() if method.select(n, config)}
-    assert sum(a.size for n, a in everything.items() if method.trains(n)) == count
-
-
-@every_case
-@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-12)])
-def test_merged_and_unmerged_agree(method, dtype, tolerance):
-    """Merged right after a change: no forward has come between."""
-    model = small_model(dtype)
-    peft = PeftModel(model, method)
-    scramble(peft.trainable)
-    merged = peft.merge_and_unload()
-    expected = logits(peft)
-    assert np.abs(logits(merged) - expected).max() / np.abs(expected).max() < tolerance
-    assert type(merged) is GPT2 and merged.weights.keys() == model.weights.keys()
-
-
-@every_case
-def test_with_the_cache_and_without_a_batch_and_one_by_one(method):
-    peft = PeftModel(small_model(), method)
-    scramble(peft.trainable, scale=0.1)
-    prompts, n = texts((5, 1, 8)), 6
-    together = peft.generate_ids(prompts, max_new_tokens=n)
-    assert together == [peft.generate_ids([p], max_new_tokens=n)[0] for p in prompts]
-    for prompt, out in zip(prompts, together, strict=True):
-        ids = list(prompt)
-        for token in out:
-            assert peft.logits([ids])[0][-1].argmax() == token
-            ids.append(token)
 
 
 @pytest.mark.parametrize(
@@ -251,27 +120,19 @@ def test_the_learning_rate_decays_with_depth():
 )
 def test_the_backward_pass_ends_at_the_lowest_block_that_trains(method, visited, monkeypatch):
     """And forms 4 products for the weights of a block that trains; below its lowest layer norm none for x."""
-    blocks, formed = [], {"x": 0, "weight": 0}
-    backward, block_backward = ops.linear_backward, gpt2.block_backward
-
-    def counted(dy, cache):
-        dx, grads = backward(dy, cache)
-        formed["x"] += dx is not None
-        formed["weight"] += "weight" in grads
-        return dx, grads
+    formed, blocks, block_backward = count_products(monkeypatch), [], gpt2.block_backward
 
     def seen(dx, cache, step):
         (_, c_attn, *_), _ = cache
         blocks.append(int(c_attn[0].split(".")[1]))
         return block_backward(dx, cache, step)
 
-    monkeypatch.setattr(ops, "linear_backward", counted)
     monkeypatch.setattr("minipeft.gpt2.block_backward", seen)
     peft = PeftModel(small_model(), method)
     peft.loss_and_grads(small_batch())
     training = {n.split(".")[1] for n in peft.trainable if n.startswith("h.")}
     assert blocks == visited
-    assert formed == {"x": 4 * len(visited), "weight": 4 * len(training)}
+    assert (formed["x"], formed["weight"]) == (4 * len(visited), 4 * len(training))
 
 
 # --------------------------------------------------------------------------------------------------- sparse
@@ -354,17 +215,6 @@ def test_changes_put_back_give_the_base_bit_for_bit():
     assert snapshot(peft.merge_and_unload().weights) == snapshot(model.weights)
 
 
-@pytest.mark.parametrize("method", [Sparse(fraction=0.1), [LoRA(r=2), Sparse(fraction=0.1)]])
-def test_unmerge_gives_the_base_back(method):
-    model = small_model()
-    peft = PeftModel(model, method)
-    scramble(peft.trainable)
-    merged = peft.merge_and_unload()
-    assert not np.allclose(merged.weights["h.0.attn.c_attn.weight"], model.weights["h.0.attn.c_attn.weight"])
-    again = peft.unmerge(merged)
-    assert all(np.allclose(again.weights[n], w, rtol=0, atol=1e-12) for n, w in model.weights.items())
-
-
 def test_values_and_indices_are_all_that_a_file_needs():
     """As loading will do it: the choice comes from the file, no data is at hand."""
     model = small_model("float32")
@@ -391,26 +241,6 @@ def test_sparse_follows_what_another_method_takes_out_of_the_base():
     half = GPT2(model.config, {n: w / 2 for n, w in model.weights.items()})
     peft = PeftModel(model, [Halves(r=1), Sparse(fraction=0.1)])
     np.testing.assert_allclose(logits(peft), logits(half), rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "method",
-    [BitFit(), LNTuning(), Layerwise(), Sparse(fraction=0.2), Sparse(importance="magnitude", fraction=0.1),
-     Sparse(importance="fisher", fraction=0.1, examples=EXAMPLES)],
-)  # fmt: skip
-def test_on_a_gpu_or_its_stand_in(method, cupy):
-    """The same loss and gradients as on the CPU; no array moves by itself."""
-    cpu, batch = small_model(), small_batch()
-    gpu = GPT2(cpu.config, {n: cupy.asarray(w) for n, w in cpu.weights.items()})
-    there, here = PeftModel(gpu, method), PeftModel(cpu, method)
-    scramble(here.trainable)
-    for name, p in there.trainable.items():
-        p[...] = cupy.asarray(here.trainable[name])
-    loss, grads = there.loss_and_grads(batch)
-    expected_loss, expected = here.loss_and_grads(batch)
-    assert float(loss) == pytest.approx(float(expected_loss), rel=1e-10)
-    for name, g in grads.items():
-        np.testing.assert_allclose(g.get(), expected[name], rtol=1e-8, atol=1e-10)
 
 
 # ----------------------------------------------------------------------------- PyTorch's and peft's numbers

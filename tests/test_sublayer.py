@@ -1,14 +1,15 @@
-"""The methods after a sublayer: exact gradients, frozen weights, their claims at init, counts, references."""
+"""The methods after a sublayer: what is particular to them, and what AdapterHub's library computes."""
 
 from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from every_method import fused
 from every_site import EverySite
-from small import scramble, small_batch, small_model, snapshot, texts
+from small import logits, scramble, small_batch, small_model, texts
 
-from minipeft import GPT2, AdamW, GPT2Config, InputError, LoRA, PeftModel, gradcheck, pack, train
+from minipeft import GPT2, AdamW, GPT2Config, InputError, LoRA, PeftModel, pack, train
 from minipeft.files import read_json, read_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.sublayer.activations import ACTIVATIONS, activation_backward
@@ -17,65 +18,6 @@ from minipeft.methods.sublayer.fusion import AdapterFusion
 from minipeft.methods.sublayer.loreft import LoReFT
 from minipeft.methods.sublayer.parallel_adapter import ParallelAdapter
 from minipeft.optim import clip_grads
-
-
-def fused(value=True, **settings):
-    """The fusion of two adapters, of different widths, that are far from where they began."""
-    models = {}
-    for i, name in enumerate(("food", "people")):
-        models[name] = PeftModel(
-            small_model(), Adapter(reduction_factor=3 + i, non_linearity="gelu_new", **settings)
-        )
-        scramble(models[name].trainable, seed=i)
-    return AdapterFusion.of(models, value=value)
-
-
-CASES = {
-    "adapter": Adapter(reduction_factor=4),
-    "adapter, everywhere, gelu": Adapter(
-        mh_adapter=True, non_linearity="gelu", scaling="channel", init_weights="houlsby"
-    ),
-    "adapter, one layer": Adapter(leave_out=(0, 2), non_linearity="tanh", scaling="learned"),
-    "adapter, width by layer": Adapter(reduction_factor={"1": 2, "default": 6}, non_linearity="gelu_new"),
-    "houlsby": Houlsby(reduction_factor=3),
-    "houlsby, scaled": Houlsby(reduction_factor=3, scaling=2.5, non_linearity="relu"),
-    "parallel_adapter": ParallelAdapter(),
-    "parallel_adapter, learned scaling": ParallelAdapter(scaling="learned", mh_adapter=True),
-    "fusion": fused(),
-    "fusion, static, everywhere": fused(value=False, mh_adapter=True, original_ln_before=False),
-    "loreft": LoReFT(),
-    "loreft, both ends": LoReFT(r=3, suffix_positions=2, layers=(0, 2), non_linearity="tanh"),
-    "loreft, tied": LoReFT(r=2, suffix_positions=2, tied_weights=True),
-    "diReFT": LoReFT(r=2, orthogonality=False, subtract_projection=False),
-    "adapter, fusion, loreft, lora": [
-        fused(),
-        Adapter(leave_out=(1,), non_linearity="tanh"),
-        LoReFT(r=2),
-        LoRA(r=2),
-    ],
-    "adapter and lora": [Adapter(reduction_factor=4), LoRA(r=2, target_modules="all-linear")],
-    "adapter and parallel_adapter": [ParallelAdapter(non_linearity="gelu_new"), Houlsby(reduction_factor=4)],
-}
-COUNTS = {  # GPT-2 small
-    "adapter": (Adapter(), 894_528),
-    "houlsby": (Houlsby(), 1_789_056),
-    "parallel_adapter": (ParallelAdapter(), 7_091_712),
-    "parallel_adapter, learned scaling": (ParallelAdapter(scaling="learned"), 7_091_724),
-    "fusion": (
-        AdapterFusion({"a": Adapter(reduction_factor=768), "b": Adapter(reduction_factor=768)}),
-        21_252_096,
-    ),
-    "fusion, static": (AdapterFusion({"a": Adapter(reduction_factor=768)}, value=False), 14_174_208),
-    "loreft": (LoReFT(), 18_444),
-}
-NO_END_WHILE_GENERATING = ("loreft, both ends", "loreft, tied")  # with a KV cache the end is the prompt's
-NOTHING_AT_INIT = ("parallel_adapter", "parallel_adapter, learned scaling")
-every_case = pytest.mark.parametrize("method", CASES.values(), ids=CASES)
-
-
-def logits(model, seed=0):
-    return np.concatenate(model.logits(texts(seed=seed)))
-
 
 # ------------------------------------------------------------------------------------------- activations
 
@@ -92,104 +34,9 @@ def test_activation_backward_is_the_derivative(name):
 # -------------------------------------------------------------------------- what every method promises
 
 
-@every_case
-def test_gradients_are_the_derivatives_of_the_loss(method):
-    peft = PeftModel(small_model(), method)
-    if any(".fusion" in name for name in peft.tensors):
-        scramble(peft.trainable)  # Q and W start so small that of their gradients little is left to compare
-    errors = gradcheck(peft, small_batch(), elements=1)
-    assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
-
-
-@pytest.mark.parametrize("kind", [Adapter, Houlsby, ParallelAdapter, LoReFT])
-def test_gradients_are_right_with_dropout(kind):
-    peft, batch = PeftModel(small_model(), kind(dropout=0.3)), small_batch()
-    scramble(peft.trainable, scale=0.05)
-    _, grads = peft.loss_and_grads(batch, seed=3, dropout=0.2)
-    rng = np.random.default_rng(0)
-    for name, p in list(peft.trainable.items())[::3]:
-        error = check_array(lambda: peft.loss_and_grads(batch, 3, 0.2)[0], p, grads[name], rng, elements=1)
-        assert error < TOLERANCE, name
-
-
-@every_case
-def test_every_trainable_tensor_gets_a_gradient_of_its_shape(method):
-    peft = PeftModel(small_model(), method)
-    _, grads = peft.loss_and_grads(small_batch())
-    assert {n: g.shape for n, g in grads.items()} == {n: p.shape for n, p in peft.trainable.items()}
-
-
-@every_case
-def test_training_lowers_the_loss_and_changes_nothing_else(method):
-    model, batch = small_model(), small_batch(shapes=((0, 6),))
-    peft = PeftModel(model, method)
-    still = {n: t for n, t in peft.tensors.items() if n not in peft.trainable}
-    before, held, loss = snapshot(model.weights), snapshot(still), peft.loss(batch)
-    train(peft, [([], batch.ids.tolist())], steps=20, batch_size=1, learning_rate=1e-2, progress=False)
-    assert peft.loss(batch) < loss - 0.05
-    assert snapshot(model.weights) == before and snapshot(still) == held
-
-
-@every_case
-def test_the_method_is_in_the_path(method):
-    peft = PeftModel(small_model(), method)
-    before = logits(peft)
-    scramble(peft.trainable)
-    assert np.abs(logits(peft) - before).max() > 0.01
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_what_changes_at_init(name):
-    """Parallel adapters begin as zero. The other adapters are drawn small: a little changes."""
-    model = small_model()
-    change = np.abs(logits(PeftModel(model, CASES[name])) - logits(model)).max()
-    assert change == 0 if name in NOTHING_AT_INIT else change > 0
-    assert (
-        change < 0.1 or "fusion" in name or "ReFT" in name or "reft" in name
-    )  # of trained ones; a projection
-
-
 def test_an_adapter_whose_up_matrix_is_zero_changes_nothing():
     model = small_model()
     assert np.array_equal(logits(PeftModel(model, Adapter(init_weights="mam_adapter"))), logits(model))
-
-
-@pytest.mark.parametrize("name", COUNTS)
-def test_parameter_count_of_gpt2_small(name):
-    method, count = COUNTS[name]
-    tensors = method.init(gpt2_small(), np.random.default_rng(0))
-    assert sum(a.size for n, a in tensors.items() if method.trains(n)) == count
-
-
-def gpt2_small():
-    """Its shapes alone: arrays that take no memory stand in for the weights."""
-    config, zero = GPT2Config(), np.zeros((), np.float32)
-    return GPT2(config, {n: np.broadcast_to(zero, shape) for n, shape in config.shapes().items()})
-
-
-@every_case
-def test_no_merging(method):
-    with pytest.raises(InputError, match="cannot be merged"):
-        PeftModel(small_model(), method).merge_and_unload()
-
-
-@pytest.mark.parametrize("method", [m for n, m in CASES.items() if n not in NO_END_WHILE_GENERATING])
-def test_generation_is_the_same_with_and_without_a_cache_and_one_by_one(method):
-    peft = PeftModel(small_model(), method)
-    scramble(peft.trainable)
-    prompts = texts((5, 1, 8))
-    cached = peft.generate_ids(prompts, max_new_tokens=6)
-    assert peft.generate_ids(prompts, max_new_tokens=6, use_cache=False) == cached
-    assert [peft.generate_ids([p], max_new_tokens=6)[0] for p in prompts] == cached
-
-
-@every_case
-def test_a_batch_gives_what_its_sequences_give_alone(method):
-    peft = PeftModel(small_model(), method)
-    scramble(peft.trainable)
-    sequences = texts()
-    for together, ids in zip(peft.logits(sequences), sequences, strict=True):
-        np.testing.assert_allclose(together, peft.logits([ids])[0], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

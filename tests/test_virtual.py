@@ -1,4 +1,4 @@
-"""Virtual tokens: prompt tuning, P-tuning, prefix tuning; and that they compute what `peft` computes.
+"""Virtual tokens: what prompt tuning, P-tuning and prefix tuning claim, and what `peft` computes.
 
 reference/make_virtual.py made the stored numbers and says what each is.
 """
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import CONFIG, scramble, small_batch, small_model, snapshot, texts
+from every_method import TEXT, VIRTUAL
+from small import count_products, logits, scramble, small_batch, small_model, snapshot, texts
 
-from minipeft import GPT2, AdamW, Full, GPT2Config, InputError, LoRA, PeftModel, gradcheck, ops, pack, train
+from minipeft import GPT2, AdamW, GPT2Config, InputError, PeftModel, ops, pack
 from minipeft.files import read_json, read_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.embed.lstm import lstm
@@ -21,50 +22,7 @@ from minipeft.methods.keys_values.prefix_tuning import PrefixTuning
 from minipeft.optim import clip_grads
 from minipeft.pretrain import train_tokenizer
 
-TEXT = (5, 17, 3, 44)  # the ids of a text to start from
-CASES = {
-    "prompt_tuning": PromptTuning(3),
-    "prompt_tuning, words": PromptTuning(3, "SAMPLE_VOCAB"),
-    "prompt_tuning, text": PromptTuning(5, "TEXT", TEXT),
-    "p_tuning": PTuning(3, encoder_hidden_size=7),
-    "p_tuning, lstm": PTuning(3, "LSTM", encoder_hidden_size=4),
-    "p_tuning, lstm of one layer": PTuning(2, "LSTM", encoder_hidden_size=3, encoder_num_layers=1),
-    "prefix_tuning": PrefixTuning(3),
-    "prefix_tuning, projection": PrefixTuning(3, prefix_projection=True, encoder_hidden_size=5),
-    "prefix_tuning, zero": PrefixTuning(3, init_weights="zero"),
-    "prefix_tuning, text": PrefixTuning(3, init_text=TEXT),
-    "prompt and lora": [PromptTuning(2), LoRA(r=2)],
-    "p-tuning, lora high up": [
-        PTuning(2, encoder_hidden_size=5),
-        LoRA(r=2, target_modules=("h.2.mlp.c_fc",)),
-    ],
-    "lora and prefix": [LoRA(r=2), PrefixTuning(2, prefix_projection=True, encoder_hidden_size=5)],
-    "prefix and full": [PrefixTuning(2), Full()],
-    "a prefix and two prompts": [PrefixTuning(2), PromptTuning(1), PTuning(3, encoder_hidden_size=5)],
-}
-COUNTS = [  # GPT-2 small; P = 20 by default
-    (PromptTuning(), 15_360),
-    (PTuning(), 1_787_136),
-    (PTuning(encoder_hidden_size=128), 229_376),
-    (PTuning(encoder_reparameterization_type="LSTM"), 27_174_144),
-    (PrefixTuning(), 368_640),
-    (PrefixTuning(prefix_projection=True), 14_780_160),
-]
-every_case = pytest.mark.parametrize("method", CASES.values(), ids=CASES)
-alone = [method for method in CASES.values() if not isinstance(method, list)]
-
-
-def logits(model, sequences=None):
-    return np.concatenate(model.logits(sequences or texts()))
-
-
-# --------------------------------------------------------------------------------- what every method promises
-
-
-@every_case
-def test_gradients_are_the_derivatives_of_the_loss(method):
-    errors = gradcheck(PeftModel(small_model(), method), small_batch(), elements=2)
-    assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
+alone = [method for method in VIRTUAL.values() if not isinstance(method, list)]
 
 
 @pytest.mark.parametrize("method", [m for m in alone if hasattr(m, "encode")], ids=str)
@@ -77,113 +35,8 @@ def test_gradients_of_the_encoder_alone(method):
     grads = method.encode_backward(direction, cache)
     assert grads.keys() == tensors.keys()
     for name, g in grads.items():
-        error = check_array(lambda: (method.encode(tensors)[0] * direction).sum(), tensors[name], g, rng, 5)
+        error = check_array(lambda: (method.encode(tensors)[0] * direction).sum(), tensors[name], g, rng, 20)
         assert error < TOLERANCE, (name, error)
-
-
-@every_case
-def test_every_trainable_tensor_gets_a_gradient_of_its_shape_and_its_own(method):
-    peft = PeftModel(small_model(), method)
-    _, grads = peft.loss_and_grads(small_batch())
-    assert {n: g.shape for n, g in grads.items()} == {n: p.shape for n, p in peft.trainable.items()}
-    every = list(grads.values())  # the optimizer clips in place: no two may share memory
-    assert not any(np.shares_memory(a, b) for i, a in enumerate(every) for b in every[:i])
-
-
-@pytest.mark.parametrize("method", [PromptTuning(2), PTuning(2), PrefixTuning(2)], ids=type)
-def test_gradients_do_not_depend_on_the_number_of_threads(method, monkeypatch):
-    peft, results = PeftModel(small_model(), method), []
-    for threads in (1, 3):
-        monkeypatch.setattr("minipeft.peft_model.num_threads", lambda n=threads: n)
-        results.append(peft.loss_and_grads(small_batch()))
-    (loss, grads), (sharded_loss, sharded) = results
-    assert sharded_loss == pytest.approx(loss, rel=1e-13)
-    for name, g in grads.items():
-        np.testing.assert_allclose(sharded[name], g, rtol=0, atol=1e-12 * np.abs(g).max())
-
-
-@every_case
-def test_training_lowers_the_loss_and_leaves_the_base_bit_identical(method):
-    model, batch = small_model(), small_batch(shapes=((0, 6),))
-    before = snapshot(model.weights)
-    peft = PeftModel(model, method)
-    loss = peft.loss(batch)
-    train(peft, [([], batch.ids.tolist())], steps=20, batch_size=1, learning_rate=3e-2, progress=False)
-    assert peft.loss(batch) < loss - 0.05
-    frozen = {n: w for n, w in peft.weights.items() if n not in peft.trainable}
-    assert snapshot(model.weights) == before and snapshot(frozen) == {n: before[n] for n in frozen}
-
-
-@every_case
-def test_the_method_is_in_the_path(method):
-    """As a whole before any training, unlike LoRA; and so is each of its tensors."""
-    model = small_model()
-    peft = PeftModel(model, method)
-    assert np.abs(logits(peft) - logits(model)).max() > 0.01
-    scramble(peft.tensors)
-    before = logits(peft)
-    for name, tensor in peft.tensors.items():
-        kept = tensor.copy()
-        scramble({name: tensor}, seed=1)
-        assert np.abs(logits(peft) - before).max() > 1e-6, name
-        tensor[...] = kept
-
-
-@pytest.mark.parametrize("method, count", COUNTS, ids=[str(m) for m, _ in COUNTS])
-def test_parameter_count_of_gpt2_small(method, count):
-    """Counted on shapes alone: arrays that take no memory stand in for the weights."""
-    config = GPT2Config()
-    zero = np.zeros((), np.float32)
-    model = GPT2(config, {n: np.broadcast_to(zero, shape) for n, shape in config.shapes().items()})
-    assert sum(a.size for a in method.init(model, np.random.default_rng(0)).values()) == count
-
-
-@every_case
-def test_no_merging(method):
-    with pytest.raises(InputError, match="cannot be merged"):
-        PeftModel(small_model(), method).merge_and_unload()
-
-
-@every_case
-def test_generation_with_a_kv_cache_is_the_same_and_batched_is_one_by_one(method):
-    peft, prompts = PeftModel(small_model(), method), texts()
-    outputs = peft.generate_ids(prompts, max_new_tokens=8)
-    assert outputs == peft.generate_ids(prompts, max_new_tokens=8, use_cache=False)
-    assert outputs == [peft.generate_ids([p], max_new_tokens=8)[0] for p in prompts]
-    batched = logits(peft, prompts)
-    np.testing.assert_allclose(batched, np.concatenate([logits(peft, [p]) for p in prompts]), atol=1e-12)
-    assert any(peft.generate_ids(prompts, max_new_tokens=8, num_beams=2))
-
-
-@every_case
-def test_texts_may_be_shorter_by_the_virtual_tokens(method):
-    peft = PeftModel(small_model(), method)
-    P = peft.num_virtual_tokens
-    room = CONFIG.n_positions - P
-    assert P == sum(m.num_virtual_tokens for m in (method if isinstance(method, list) else [method])) > 0
-    assert len(peft.logits(texts((room,)))[0]) == room
-    for refused in (
-        lambda: peft.logits(texts((room + 1,))),
-        lambda: peft.generate_ids(texts((room,)), max_new_tokens=1),
-        lambda: peft.loss(small_batch(shapes=((room, 1),))),
-        lambda: peft.loss_and_grads(small_batch(shapes=((room, 1),))),
-    ):
-        with pytest.raises(InputError, match=rf"{P} virtual \+ {room}|{P} virtual \+ {room + 1}"):
-            refused()
-    peft.loss_and_grads(small_batch(shapes=((room - 1, 1),)))
-
-
-@every_case
-def test_on_a_gpu_everything_is_as_on_the_host(method, cupy):
-    host = PeftModel(small_model(), method)
-    weights = {name: cupy.asarray(weight) for name, weight in host.model.weights.items()}
-    device = PeftModel(GPT2(CONFIG, weights), method)  # the same seed
-    loss, grads = device.loss_and_grads(small_batch())
-    expected, true = host.loss_and_grads(small_batch())
-    assert float(loss) == pytest.approx(float(expected), rel=1e-12) and grads.keys() == true.keys()
-    for name, g in grads.items():
-        np.testing.assert_allclose(g.get(), true[name], rtol=0, atol=1e-10 * np.abs(true[name]).max())
-    assert device.generate_ids(texts(), max_new_tokens=3) == host.generate_ids(texts(), max_new_tokens=3)
 
 
 @pytest.mark.parametrize("method", [PromptTuning, PTuning, PrefixTuning])
@@ -302,19 +155,11 @@ def flattened(peft):
 
 def test_a_prefix_stops_the_backward_at_the_first_layers_keys(monkeypatch):
     """Nothing flows through h.0.attn.c_attn or below; a prompt needs all of it."""
-    formed, backward = [], ops.linear_backward
-
-    def counted(dy, cache):
-        dx, grads = backward(dy, cache)
-        formed.extend((["x"] if dx is not None else []) + sorted(grads))
-        return dx, grads
-
-    monkeypatch.setattr(ops, "linear_backward", counted)
-    monkeypatch.setattr("minipeft.peft_model.num_threads", lambda: 1)
+    formed = count_products(monkeypatch)
     for method, layers in ((PrefixTuning(2), 11), (PromptTuning(2), 12)):
         formed.clear()
         PeftModel(small_model(), method).loss_and_grads(small_batch())
-        assert formed == ["x"] * layers
+        assert formed == {"x": layers}
 
 
 def test_the_lstm_does_not_overflow():
