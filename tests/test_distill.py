@@ -2,16 +2,20 @@
 
 import math
 from dataclasses import replace
-from itertools import cycle, islice
-from pathlib import Path
 
 import numpy as np
 import pytest
+from against import (
+    assert_same_loss_and_gradients,
+    assert_ten_steps_follow,
+    base,
+    each_number_of_threads,
+    stored,
+)
 from small import CONFIG, scramble, small_batch, small_model, snapshot, texts
 
 from minipeft import (
     GPT2,
-    AdamW,
     Full,
     GPT2Config,
     InputError,
@@ -25,16 +29,11 @@ from minipeft import (
     train,
 )
 from minipeft.distill import Distilled, distill_loss, distill_loss_backward, rows_in_front, student_of
-from minipeft.files import read_json
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.embed.prompt_tuning import PromptTuning
 from minipeft.methods.keys_values.prefix_tuning import PrefixTuning
 from minipeft.methods.linear.dora import DoRA
-from minipeft.optim import clip_grads
 
-REFERENCE = Path(__file__).parent / "reference"
-BATCHES = read_json(REFERENCE / "batches.json")
-EXACT = 1e-8
 RNG = np.random.default_rng(0)
 PAIRS = [([], ids) for ids in texts((6, 5, 7, 4, 8, 3))]
 HELD_OUT = [([], ids) for ids in texts((6, 4), seed=9)]
@@ -364,53 +363,38 @@ def test_a_text_that_the_teacher_has_no_room_for_is_refused_before_any_work(teac
 
 
 def reference(name):
-    """The stored numbers, and the student that they are of."""
-    true = np.load(REFERENCE / f"distill-{name}.npz")
-    teacher = GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64")
+    """The student that the stored numbers are of, and these."""
+    true, teacher = stored(f"distill-{name}"), base()
     method = {
         "full": Full(),
         "lora": LoRA(r=4, lora_alpha=6, target_modules=("attn.c_attn",)),
         "prompt": PromptTuning(num_virtual_tokens=3),
     }[name]
     student = PeftModel(student_of(teacher, 1), method)
-    for tensor in student.tensors:
-        student.tensors[tensor][...] = from_peft(true[f"init {in_peft(tensor)}"], tensor)
-    return true, Distilled(student, teacher, float(true["temperature"]), float(true["weight"]))
+    for own, tensor in student.tensors.items():
+        key, as_there = in_peft(own, tensor)  # a view, through which `tensor` is written
+        as_there[...] = true[f"init {key}"]
+    return Distilled(student, teacher, float(true["temperature"]), float(true["weight"])), true
 
 
-def in_peft(tensor):
-    if tensor == "prompt_embeddings":
-        return "prompt_encoder.embedding.weight"
-    return f"base_model.model.transformer.{tensor}.weight" if ".lora_" in tensor else tensor
-
-
-def from_peft(array, tensor):
-    return array.T if ".lora_" in tensor else array
+def in_peft(name, tensor):
+    if name == "prompt_embeddings":
+        return "prompt_encoder.embedding.weight", tensor
+    return (f"base_model.model.transformer.{name}.weight", tensor.T) if ".lora_" in name else (name, tensor)
 
 
 each_reference = pytest.mark.parametrize("name", ["full", "lora", "prompt"])
 
 
 @each_reference
-@pytest.mark.parametrize("threads", ["1", "3"])
+@each_number_of_threads
 def test_loss_and_every_gradient_are_those_of_pytorch(name, threads, monkeypatch):
-    monkeypatch.setenv("MINIPEFT_THREADS", threads)
-    (true, model), batch = reference(name), pack(BATCHES[0])
-    loss, grads = model.loss_and_grads(batch)
-    assert loss == pytest.approx(float(true["loss"]), rel=EXACT)
-    assert model.loss(batch) == pytest.approx(float(true["loss"]), rel=EXACT)
-    assert {f"grad {in_peft(tensor)}" for tensor in grads} == {key for key in true if key.startswith("grad ")}
-    for tensor, g in grads.items():
-        expected = from_peft(true[f"grad {in_peft(tensor)}"], tensor)
-        np.testing.assert_allclose(g, expected, rtol=0, atol=EXACT * np.abs(expected).max())
+    monkeypatch.setenv("MINIPEFT_THREADS", str(threads))
+    model, true = reference(name)
+    assert_same_loss_and_gradients(model, true, in_peft)
 
 
 @each_reference
 def test_ten_training_steps_follow_pytorchs_curve(name):
-    (true, model), optimizer, losses = reference(name), AdamW(1e-3, weight_decay=0.01), []
-    for pairs in islice(cycle(BATCHES), 10):
-        loss, grads = model.loss_and_grads(pack(pairs))
-        clip_grads(grads, 1.0)
-        optimizer.step(model.trainable, grads)
-        losses.append(loss)
-    np.testing.assert_allclose(losses, true["curve"], rtol=EXACT)
+    model, true = reference(name)
+    assert_ten_steps_follow(true["curve"], model)

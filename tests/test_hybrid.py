@@ -1,22 +1,26 @@
 """Several methods that were made to go together: what joins them, and what AdapterHub's library computes."""
 
 from dataclasses import asdict
-from itertools import cycle, islice
-from pathlib import Path
 
 import numpy as np
 import pytest
+from against import (
+    assert_same_logits,
+    assert_same_loss_and_gradients,
+    assert_ten_steps_follow,
+    base,
+    packed_logits,
+    stored,
+)
 from every_method import CASES
 from small import logits, scramble, small_model
 
-from minipeft import GPT2, AdamW, InputError, PeftModel, pack
-from minipeft.files import read_json
+from minipeft import InputError, PeftModel
 from minipeft.methods.hybrid.mam import MAM
 from minipeft.methods.hybrid.unipelt import UniPELT
 from minipeft.methods.keys_values.prefix_tuning import PrefixTuning
 from minipeft.methods.sublayer.adapter import Adapter
 from minipeft.methods.sublayer.parallel_adapter import ParallelAdapter
-from minipeft.optim import clip_grads
 
 
 def test_mam_is_its_two_parts_and_nothing_else():
@@ -62,9 +66,6 @@ def test_bad_settings_are_refused(method, message):
 
 # ------------------------------------------------------------------------ what AdapterHub's library computes
 
-REFERENCE = Path(__file__).parent / "reference"
-BATCHES = read_json(REFERENCE / "batches.json")
-EXACT = 1e-8  # how far, relatively, losses and gradients may be from the library's
 PREFIX = "h.0.attn.prefix_tuning.pool.prefix_tunings.x.self_prefix."  # the one pool, as layer 0 knows it
 ENCODER = {  # name here: key there
     "prefix_encoder.embedding": PREFIX + "wte.weight",
@@ -79,52 +80,34 @@ PARTS = {
 }  # fmt: skip
 
 
-def in_adapters(name):
-    """ "h.1.mlp.parallel_down" -> "h.1.output_adapters.adapters.x.adapter_down.0.weight"."""
-    if name in ENCODER:
-        return ENCODER[name]
+def in_adapters(name, tensor):
+    """ "h.1.mlp.parallel_down" -> "h.1.output_adapters.adapters.x.adapter_down.0.weight", (out, in) there."""
+    if name in ENCODER:  # whose embedding is a table there, too
+        return ENCODER[name], tensor if name.endswith("embedding") else tensor.T
     place, part = name.split(".mlp.parallel_")
-    return f"{place}.output_adapters.adapters.x.{PARTS[part]}"
-
-
-def as_in_adapters(tensor, name):
-    """Matrices are (out, in) there; the embedding is a table there, too."""
-    return tensor if name.endswith("embedding") else tensor.T
+    return f"{place}.output_adapters.adapters.x.{PARTS[part]}", tensor.T
 
 
 def test_mam_is_the_librarys():
     method = MAM(PrefixTuning(4, True, 12), ParallelAdapter(reduction_factor=8))
-    peft = PeftModel(GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64"), method)
-    true = np.load(REFERENCE / "tiny-mam.npz")
+    peft, true = PeftModel(base(), method), stored("tiny-mam")
     for name, tensor in peft.tensors.items():
-        tensor[...] = as_in_adapters(true[f"is {in_adapters(name)}"], name)
-    ours = np.concatenate(peft.logits([prompt + completion for prompt, completion in BATCHES[0]]))
-    np.testing.assert_allclose(ours, true["logits"], rtol=0, atol=1e-9)
-    loss, grads = peft.loss_and_grads(pack(BATCHES[0]))
-    assert loss == pytest.approx(float(true["loss"]), rel=EXACT)
-    assert {f"grad {in_adapters(n)}" for n in grads} == {key for key in true if key.startswith("grad ")}
-    for name, g in grads.items():
-        expected = true[f"grad {in_adapters(name)}"]
-        size = np.abs(expected).max()
-        np.testing.assert_allclose(as_in_adapters(g, name), expected, rtol=0, atol=EXACT * size)
-    optimizer, losses = AdamW(1e-3, weight_decay=0.01), []
-    for pairs in islice(cycle(BATCHES), 10):
-        loss, grads = peft.loss_and_grads(pack(pairs))
-        clip_grads(grads, 1.0)
-        optimizer.step(peft.trainable, grads)
-        losses.append(loss)
-    np.testing.assert_allclose(losses, true["curve"], rtol=EXACT)
+        key, as_there = in_adapters(name, tensor)  # a view, through which `tensor` is written
+        as_there[...] = true[f"is {key}"]
+    assert_same_logits(packed_logits(peft), true["logits"])
+    assert_same_loss_and_gradients(peft, true, in_adapters)
+    assert_ten_steps_follow(true["curve"], peft)
 
 
 def test_unipelt_is_the_librarys_on_texts_of_one_token():
     method = UniPELT(PrefixTuning(4, True, 12), Adapter(reduction_factor=8), r=2)
-    peft = PeftModel(GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64"), method)
-    true = np.load(REFERENCE / "tiny-unipelt.npz")
+    peft, true = PeftModel(base(), method), stored("tiny-unipelt")
     is_ = lambda key: true[f"is {key}"]
     for name, tensor in peft.tensors.items():
         layer, _, own = name.rpartition(".")
         if name in ENCODER:
-            tensor[...] = as_in_adapters(is_(in_adapters(name)), name)
+            key, as_there = in_adapters(name, tensor)
+            as_there[...] = is_(key)
         elif ".gated_" in name:  # those of q and v lie one above the other
             part = {"A": "lora_A", "B": "lora_B", "gate": "gate.weight", "gate_bias": "gate.bias"}
             both = is_(f"{layer}.loras.x.{part[own[8:]]}")
@@ -137,5 +120,4 @@ def test_unipelt_is_the_librarys_on_texts_of_one_token():
             part = PARTS | {"gate": "gate.weight", "gate_bias": "gate.bias"}
             place = f"{layer.removesuffix('.mlp')}.output_adapters.adapters.x"
             tensor[...] = is_(f"{place}.{part[own.removeprefix('adapter_')]}").reshape(tensor.T.shape).T
-    ours = np.concatenate(peft.logits([[i] for i in range(5)]))
-    np.testing.assert_allclose(ours, true["logits"], rtol=0, atol=1e-9)
+    assert_same_logits(np.concatenate(peft.logits([[i] for i in range(5)])), true["logits"])

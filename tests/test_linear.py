@@ -4,22 +4,32 @@ reference/make_linear.py made the numbers in reference/linear-*.
 """
 
 from dataclasses import replace
-from itertools import cycle, islice
-from pathlib import Path
 
 import numpy as np
 import pytest
+from against import (
+    BATCHES,
+    EXACT,
+    REFERENCE,
+    assert_same_gradients,
+    assert_same_logits,
+    assert_same_loss_and_gradients,
+    assert_ten_steps_follow,
+    base,
+    each_number_of_threads,
+    packed_logits,
+    stored,
+)
 from every_method import BOTH, CASES
 from small import CONFIG, logits, scramble, small_batch, small_model, texts
 
-from minipeft import GPT2, AdamW, InputError, LoRA, PeftModel, ops, pack, train
+from minipeft import InputError, LoRA, PeftModel, ops, pack, train
 from minipeft.files import read_json, read_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.linear.dora import DoRA
 from minipeft.methods.linear.ia3 import IA3
 from minipeft.methods.linear.lora_plus import LoRAPlus
 from minipeft.methods.linear.vera import VeRA
-from minipeft.optim import clip_grads
 
 # -------------------------------------------------------------------------------------------- each by itself
 
@@ -221,13 +231,10 @@ def test_bad_settings_are_refused(method, message):
 
 # ----------------------------------------------------------------------------------------------- against peft
 
-REFERENCE = Path(__file__).parent / "reference"
-BATCHES = read_json(REFERENCE / "batches.json")
 FOLDERS = {
     "linear-rslora": LoRA, "linear-patterns": LoRA, "linear-pissa": LoRA, "linear-dora": DoRA,
     "linear-ia3": IA3, "linear-vera": VeRA, "linear-vera-key": VeRA,
 }  # fmt: skip
-EXACT = 1e-8
 each_folder = pytest.mark.parametrize("folder", FOLDERS)
 
 
@@ -248,38 +255,38 @@ def tiny(folder):
     fields = FOLDERS[folder].__dataclass_fields__
     settings = {k: v for k, v in read_json(REFERENCE / folder / "adapter_config.json").items() if k in fields}
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    peft = PeftModel(GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64"), FOLDERS[folder](**settings))
-    stored, _ = read_safetensors(REFERENCE / folder / "adapter_model.safetensors")
-    stored = {our_name(key): our_layout(value) for key, value in stored.items()}
-    frozen = {"vera_A", "vera_B"} - stored.keys()  # not stored: they follow from the key
-    assert stored.keys() == peft.tensors.keys() - frozen
-    for name, value in stored.items():
+    peft = PeftModel(base(), FOLDERS[folder](**settings))
+    tensors, _ = read_safetensors(REFERENCE / folder / "adapter_model.safetensors")
+    tensors = {our_name(key): our_layout(value) for key, value in tensors.items()}
+    frozen = {"vera_A", "vera_B"} - tensors.keys()  # not stored: they follow from the key
+    assert tensors.keys() == peft.tensors.keys() - frozen
+    for name, value in tensors.items():
         assert peft.tensors[name].shape == value.shape, name
         peft.tensors[name][...] = value
     return peft
 
 
+def reference(folder):
+    """The numbers of `peft`, gradients by our names and as they lie here."""
+    true = {}
+    for key, value in stored(folder).items():
+        kind, grad, name = key.rpartition("grad ")  # "dropout grad ...", "grad ...", or no gradient
+        true[kind + grad + our_name(name)] = our_layout(value) if grad else value
+    return true
+
+
 def some_logits(model):
-    """The first columns of the logits of the first batch."""
-    return np.concatenate(model.logits([prompt + completion for prompt, completion in BATCHES[0]]))[:, :40]
-
-
-def assert_same_gradients(grads, true, prefix="grad "):
-    expected = {our_name(k.removeprefix(prefix)): our_layout(true[k]) for k in true if k.startswith(prefix)}
-    assert grads.keys() == expected.keys()
-    for name, g in grads.items():
-        np.testing.assert_allclose(g, expected[name], rtol=0, atol=EXACT * np.abs(expected[name]).max())
+    """Of the first columns."""
+    return packed_logits(model)[:, :40]
 
 
 @each_folder
-@pytest.mark.parametrize("threads", [1, 3])
+@each_number_of_threads
 def test_logits_loss_and_every_gradient_are_those_of_peft(folder, threads, monkeypatch):
     monkeypatch.setenv("MINIPEFT_THREADS", str(threads))
-    true, peft = np.load(REFERENCE / f"{folder}.npz"), tiny(folder)
-    np.testing.assert_allclose(some_logits(peft), true["logits"], rtol=0, atol=1e-9)
-    loss, grads = peft.loss_and_grads(pack(BATCHES[0]))
-    assert loss == pytest.approx(float(true["loss"]), rel=EXACT)
-    assert_same_gradients(grads, true)
+    true, peft = reference(folder), tiny(folder)
+    assert_same_logits(some_logits(peft), true["logits"])
+    assert_same_loss_and_gradients(peft, true)
 
 
 @pytest.mark.parametrize("folder", ["linear-dora", "linear-vera"])
@@ -291,43 +298,33 @@ def test_with_dropout_loss_and_gradients_are_those_of_peft(folder, monkeypatch):
         return (x, None) if mask is None else (x * mask, mask)
 
     monkeypatch.setattr(ops, "dropout", dropout)
-    true, peft = np.load(REFERENCE / f"{folder}.npz"), tiny(folder)
-    loss, grads = peft.loss_and_grads(pack(BATCHES[0]), seed=0)
+    true, key = reference(folder), "dropout "
+    loss, grads = tiny(folder).loss_and_grads(pack(BATCHES[0]), seed=0)
     assert loss == pytest.approx(float(true["dropout loss"]), rel=EXACT)
-    assert_same_gradients(grads, true, "dropout grad ")
+    assert_same_gradients(grads, {n.removeprefix(key): g for n, g in true.items() if n.startswith(key)})
 
 
 @each_folder
 def test_merged_logits_are_those_of_peft(folder):
-    true = np.load(REFERENCE / f"{folder}.npz")["merged"]
-    np.testing.assert_allclose(some_logits(tiny(folder).merge_and_unload()), true, rtol=0, atol=1e-9)
+    assert_same_logits(some_logits(tiny(folder).merge_and_unload()), stored(folder)["merged"])
 
 
-@pytest.mark.parametrize("folder", [*FOLDERS, "linear-lora-plus"])
+@each_folder
 def test_ten_training_steps_follow_the_curve_of_peft(folder):
-    if folder == "linear-lora-plus":
-        lora = PeftModel.from_pretrained(
-            GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64"), REFERENCE / "tiny-lora-all"
-        )
-        peft = PeftModel(lora.model, LoRAPlus(**vars(lora.method)))
-        for name, tensor in peft.tensors.items():
-            tensor[...] = lora.tensors[name]
-    else:
-        peft = tiny(folder)
-    scale = lambda name: peft.method.lr_scale(name, peft.config)
-    optimizer, losses = AdamW(1e-3, weight_decay=0.01, lr_scale=scale), []
-    for pairs in islice(cycle(BATCHES), 10):
-        loss, grads = peft.loss_and_grads(pack(pairs))
-        clip_grads(grads, 1.0)
-        optimizer.step(peft.trainable, grads)
-        losses.append(loss)
-    np.testing.assert_allclose(losses, np.load(REFERENCE / f"{folder}.npz")["curve"], rtol=EXACT)
+    assert_ten_steps_follow(stored(folder)["curve"], tiny(folder))
+
+
+def test_ten_training_steps_of_lora_plus_follow_the_curve_of_peft():
+    lora = PeftModel.from_pretrained(base(), REFERENCE / "tiny-lora-all")
+    peft = PeftModel(lora.model, LoRAPlus(**vars(lora.method)))
+    for name, tensor in peft.tensors.items():
+        tensor[...] = lora.tensors[name]
+    assert_ten_steps_follow(stored("linear-lora-plus")["curve"], peft)
 
 
 def test_pissa_begins_as_in_peft():
-    true = np.load(REFERENCE / "linear-init.npz")
-    base = GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64")
-    peft = PeftModel(base, LoRA(r=4, lora_alpha=6, target_modules=BOTH, init_lora_weights="pissa"))
+    true = stored("linear-init")
+    peft = PeftModel(base(), LoRA(r=4, lora_alpha=6, target_modules=BOTH, init_lora_weights="pissa"))
     name = "h.1.attn.c_attn"
     update = 1.5 * peft.tensors[f"{name}.lora_A"] @ peft.tensors[f"{name}.lora_B"]
     np.testing.assert_allclose(update, true["pissa update"], rtol=0, atol=1e-12)
@@ -336,7 +333,7 @@ def test_pissa_begins_as_in_peft():
 
 @pytest.mark.parametrize("folder", ["linear-vera", "linear-vera-key"])
 def test_veras_projections_are_number_by_number_those_of_peft(folder):
-    true, peft = np.load(REFERENCE / "linear-init.npz"), tiny(folder)
+    true, peft = stored("linear-init"), tiny(folder)
     drawn = peft.method.init(peft.model, np.random.default_rng(0))
     for matrix in "AB":
         assert np.array_equal(drawn[f"vera_{matrix}"], true[f"{folder} {matrix}"].T)

@@ -2,11 +2,22 @@
 
 import json
 from dataclasses import asdict
-from itertools import cycle, islice
-from pathlib import Path
 
 import numpy as np
 import pytest
+from against import (
+    BATCHES,
+    EXACT,
+    REFERENCE,
+    assert_same_logits,
+    assert_same_loss_and_gradients,
+    assert_ten_steps_follow,
+    base,
+    each_number_of_threads,
+    packed_logits,
+    stored,
+    the_same,
+)
 from every_method import EXAMPLES
 from small import CONFIG, count_products, logits, scramble, small_batch, small_model, snapshot
 
@@ -27,7 +38,6 @@ from minipeft.methods.select.importance import fisher_information, largest
 from minipeft.methods.select.layerwise import Layerwise
 from minipeft.methods.select.ln_tuning import LNTuning
 from minipeft.methods.select.sparse import Sparse
-from minipeft.optim import clip_grads
 
 
 @pytest.fixture(autouse=True)
@@ -245,29 +255,21 @@ def test_sparse_follows_what_another_method_takes_out_of_the_base():
 
 # ----------------------------------------------------------------------------- PyTorch's and peft's numbers
 
-REFERENCE = Path(__file__).parent / "reference"
-BATCHES = read_json(REFERENCE / "batches.json")
-EXACT = 1e-8  # how far, relatively, losses and gradients may be from PyTorch's
-
-
-def base():
-    return GPT2.from_pretrained(REFERENCE / "gpt2-tiny", "float64")
-
 
 def ln_tuning_of_peft():
     """The adapter that peft wrote, put into place by hand."""
     config = read_json(REFERENCE / "select-ln_tuning" / "adapter_config.json")
     peft = PeftModel(base(), LNTuning(target_modules=tuple(config["target_modules"])))
-    stored, _ = read_safetensors(REFERENCE / "select-ln_tuning" / "adapter_model.safetensors")
-    assert stored.keys() == {in_peft(name) for name in peft.trainable}
+    tensors, _ = read_safetensors(REFERENCE / "select-ln_tuning" / "adapter_model.safetensors")
+    assert tensors.keys() == {in_peft(name)[0] for name in peft.trainable}
     for name, p in peft.trainable.items():
-        p[...] = stored[in_peft(name)]
+        p[...] = tensors[in_peft(name)[0]]
     return peft
 
 
-def in_peft(name):
+def in_peft(name, tensor=None):
     place, _, kind = name.rpartition(".")
-    return f"base_model.model.transformer.{place}.ln_tuning_layers.{kind}"
+    return f"base_model.model.transformer.{place}.ln_tuning_layers.{kind}", tensor
 
 
 def fish():
@@ -284,46 +286,29 @@ MODELS = {
 }
 
 
-def packed_logits(model):
-    return np.concatenate(model.logits([prompt + completion for prompt, completion in BATCHES[0]]))
-
-
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "decay"])
-@pytest.mark.parametrize("threads", [1, 3])
+@each_number_of_threads
 def test_loss_and_every_gradient_are_those_of_pytorch(name, threads, monkeypatch):
     monkeypatch.setenv("MINIPEFT_THREADS", str(threads))
-    true, peft, batch = np.load(REFERENCE / f"select-{name}.npz"), MODELS[name](), pack(BATCHES[0])
-    loss, grads = peft.loss_and_grads(batch)
-    assert loss == pytest.approx(float(true["loss"]), rel=EXACT)
-    assert peft.loss(batch) == pytest.approx(float(true["loss"]), rel=EXACT)
-    theirs = {n: in_peft(n) if name == "ln_tuning" else n for n in grads}
-    assert {f"grad {n}" for n in theirs.values()} == {key for key in true if key.startswith("grad ")}
-    for n, g in grads.items():
-        expected = true[f"grad {theirs[n]}"]
-        np.testing.assert_allclose(g, expected, rtol=0, atol=EXACT * np.abs(expected).max())
+    theirs = in_peft if name == "ln_tuning" else the_same
+    assert_same_loss_and_gradients(MODELS[name](), stored(f"select-{name}"), theirs)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_ten_training_steps_follow_pytorchs_curve(name):
-    true, peft, losses = np.load(REFERENCE / f"select-{name}.npz"), MODELS[name](), []
-    optimizer = AdamW(1e-3, weight_decay=0.01, lr_scale=lambda n: peft.method.lr_scale(n, peft.config))
-    for pairs in islice(cycle(BATCHES), 10):
-        loss, grads = peft.loss_and_grads(pack(pairs))
-        clip_grads(grads, 1.0)
-        optimizer.step(peft.trainable, grads)
-        losses.append(loss)
-    np.testing.assert_allclose(losses, true["curve"], rtol=EXACT)
+    true, peft = stored(f"select-{name}"), MODELS[name]()
+    assert_ten_steps_follow(true["curve"], peft)
     np.testing.assert_allclose(packed_logits(peft), true["after"], rtol=0, atol=1e-7)
 
 
 def test_logits_and_merged_logits_are_those_of_peft():
-    true, peft = np.load(REFERENCE / "select-ln_tuning.npz"), ln_tuning_of_peft()
-    np.testing.assert_allclose(packed_logits(peft), true["logits"], rtol=0, atol=1e-9)
-    np.testing.assert_allclose(packed_logits(peft.merge_and_unload()), true["merged"], rtol=0, atol=1e-9)
+    true, peft = stored("select-ln_tuning"), ln_tuning_of_peft()
+    assert_same_logits(packed_logits(peft), true["logits"])
+    assert_same_logits(packed_logits(peft.merge_and_unload()), true["merged"])
 
 
 def test_the_fisher_information_and_the_choice_are_those_of_pytorch():
-    true, peft = np.load(REFERENCE / "select-fisher.npz"), fish()
+    true, peft = stored("select-fisher"), fish()
     chosen = {key.removeprefix("chosen "): i for key, i in true.items() if key.startswith("chosen ")}
     assert {n.removesuffix("_indices") for n in peft.tensors if n.endswith("_indices")} == chosen.keys()
     assert all(np.array_equal(peft.tensors[f"{n}_indices"], i) for n, i in chosen.items())

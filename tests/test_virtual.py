@@ -4,22 +4,29 @@ reference/make_virtual.py made the stored numbers and says what each is.
 """
 
 import json
-from itertools import cycle, islice
-from pathlib import Path
 
 import numpy as np
 import pytest
+from against import (
+    REFERENCE,
+    assert_same_logits,
+    assert_same_loss_and_gradients,
+    assert_ten_steps_follow,
+    base,
+    each_dtype,
+    packed_logits,
+    stored,
+)
 from every_method import TEXT, VIRTUAL
 from small import count_products, logits, scramble, small_batch, small_model, snapshot, texts
 
-from minipeft import GPT2, AdamW, GPT2Config, InputError, PeftModel, ops, pack
+from minipeft import GPT2Config, InputError, PeftModel, ops
 from minipeft.files import read_json, read_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.embed.lstm import lstm
 from minipeft.methods.embed.p_tuning import PTuning
 from minipeft.methods.embed.prompt_tuning import PromptTuning
 from minipeft.methods.keys_values.prefix_tuning import PrefixTuning
-from minipeft.optim import clip_grads
 from minipeft.pretrain import train_tokenizer
 
 alone = [method for method in VIRTUAL.values() if not isinstance(method, list)]
@@ -206,10 +213,7 @@ def test_bad_settings_are_refused(method, message):
 
 # ------------------------------------------------------------------------------------- the numbers of `peft`
 
-REFERENCE = Path(__file__).parent / "reference"
-BATCHES = read_json(REFERENCE / "batches.json")
 PROMPTS = read_json(REFERENCE / "generation.json")
-EXACT = 1e-8
 METHODS = {
     "tiny-prompt": PromptTuning(3),
     "tiny-p-mlp": PTuning(3, encoder_hidden_size=10),
@@ -222,56 +226,37 @@ each_reference = pytest.mark.parametrize("name", METHODS)
 
 def tiny(name, dtype="float64"):
     """The tiny GPT-2 with a method, its tensors those that `peft` drew; and the reference."""
-    true = np.load(REFERENCE / f"{name}.npz")
-    peft = PeftModel(GPT2.from_pretrained(REFERENCE / "gpt2-tiny", dtype), METHODS[name])
-    for tensor, value in peft.tensors.items():
-        value[...] = (
-            true[f"init {in_peft(tensor)}"].T if is_matrix(tensor) else true[f"init {in_peft(tensor)}"]
-        )
+    peft, true = PeftModel(base(dtype), METHODS[name]), stored(name)
+    for own, tensor in peft.tensors.items():
+        key, as_there = in_peft(own, tensor)  # a view, through which `tensor` is written
+        as_there[...] = true[f"init {key}"]
     return peft, true
 
 
-def is_matrix(tensor):
-    """Of the encoders, whose matrices are (out, in) in `peft`; tables of embeddings are as here."""
-    return "weight" in tensor and "embedding" not in tensor
-
-
-def in_peft(tensor):
-    """The name that `peft` trains it by."""
-    if tensor.endswith(("embedding", "_embeddings")):
-        return "prompt_encoder.embedding.weight"
-    return tensor.replace("prefix_encoder", "prompt_encoder")
+def in_peft(name, tensor):
+    """The name that `peft` trains it by. The encoders' matrices are (out, in) there, tables as they are here."""
+    if name.endswith(("embedding", "_embeddings")):
+        return "prompt_encoder.embedding.weight", tensor
+    return name.replace("prefix_encoder", "prompt_encoder"), tensor.T
 
 
 @each_reference
-@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-4), ("float64", 1e-9)])
-def test_logits_are_those_of_peft(name, dtype, tolerance):
+@each_dtype
+def test_logits_are_those_of_peft(name, dtype):
     peft, true = tiny(name, dtype)
-    expected = true["logits32" if dtype == "float32" else "logits"]
-    np.testing.assert_allclose(logits(peft, [p + c for p, c in BATCHES[0]]), expected, rtol=0, atol=tolerance)
+    assert_same_logits(packed_logits(peft), true["logits32" if dtype == "float32" else "logits"])
 
 
 @each_reference
 def test_loss_and_every_gradient_are_those_of_peft(name):
     peft, true = tiny(name)
-    loss, grads = peft.loss_and_grads(pack(BATCHES[0]))
-    assert loss == pytest.approx(float(true["loss"]), rel=EXACT)
-    assert {f"grad {in_peft(tensor)}" for tensor in grads} == {key for key in true if key.startswith("grad ")}
-    for tensor, g in grads.items():
-        expected = true[f"grad {in_peft(tensor)}"]
-        g = g.T if is_matrix(tensor) else g
-        np.testing.assert_allclose(g, expected, rtol=0, atol=EXACT * np.abs(expected).max(), err_msg=tensor)
+    assert_same_loss_and_gradients(peft, true, in_peft)
 
 
 @each_reference
 def test_ten_training_steps_follow_pefts_curve(name):
-    (peft, true), optimizer, losses = tiny(name), AdamW(1e-3, weight_decay=0.01), []
-    for pairs in islice(cycle(BATCHES), 10):
-        loss, grads = peft.loss_and_grads(pack(pairs))
-        clip_grads(grads, 1.0)
-        optimizer.step(peft.trainable, grads)
-        losses.append(loss)
-    np.testing.assert_allclose(losses, true["curve"], rtol=EXACT)
+    peft, true = tiny(name)
+    assert_ten_steps_follow(true["curve"], peft)
 
 
 @each_reference
@@ -287,6 +272,6 @@ def test_the_finished_table_is_what_peft_saves(name):
     table = next(
         iter((flattened(peft) if hasattr(peft.method, "without_encoder") else peft).tensors.values())
     )
-    stored, _ = read_safetensors(REFERENCE / name / "adapter_model.safetensors")
-    assert stored.keys() == {"prompt_embeddings"}
-    np.testing.assert_allclose(table, stored["prompt_embeddings"], rtol=0, atol=1e-6)
+    tensors, _ = read_safetensors(REFERENCE / name / "adapter_model.safetensors")
+    assert tensors.keys() == {"prompt_embeddings"}
+    np.testing.assert_allclose(table, tensors["prompt_embeddings"], rtol=0, atol=1e-6)
