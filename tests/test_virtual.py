@@ -234,7 +234,7 @@ def tiny(name, dtype="float64"):
 
 
 def in_peft(name, tensor):
-    """The name that `peft` trains it by. The encoders' matrices are (out, in) there, tables as they are here."""
+    """The name that `peft` trains it by. The encoders' matrices are (out, in) there; tables are as here."""
     if name.endswith(("embedding", "_embeddings")):
         return "prompt_encoder.embedding.weight", tensor
     return name.replace("prefix_encoder", "prompt_encoder"), tensor.T
