@@ -203,7 +203,11 @@ def parser():
     p.add_argument("--seed", type=int, default=0, help="of the batch, the noise and the directions")
     p = add("pretrain", pretrain_command)
     p.add_argument("--out", default="runs/pretrain", help="the folder to write")
-    p.add_argument("--documents", type=int, default=60_000, help="how many to write and to train on")
+    p.add_argument(
+        "--documents",
+        type=int,
+        help="how many to write and to train on (default: as many as the built-in model read)",
+    )
     p.add_argument("--seed", type=int, default=0, help="of the corpus, the weights and the order")
     p = add("download", download_command)
     p.add_argument("name", help="gpt2, gpt2-medium, gpt2-large, gpt2-xl or distilgpt2")

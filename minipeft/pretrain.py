@@ -9,8 +9,9 @@ from .methods import Full
 from .peft_model import PeftModel
 from .train import train
 
-SHAPE = GPT2Config(vocab_size=4096, n_positions=256, n_embd=256, n_layer=4, n_head=8)
+SHAPE = GPT2Config(vocab_size=4096, n_positions=256, n_embd=192, n_layer=4, n_head=6)
 END = "<|endoftext|>"
+DOCUMENTS = 110_000
 HELD_OUT_SEED = 10**9  # the seed of the corpus's validation documents; training counts up from `seed`
 
 
@@ -28,7 +29,7 @@ def train_tokenizer(texts, vocab_size):
     return tokenizer
 
 
-def pretrain(folder, documents=60_000, config=None, seed=0, progress=True, **settings):
+def pretrain(folder, documents=None, config=None, seed=0, progress=True, **settings):
     """Write the corpus, learn the tokenizer, train every weight from random ones, save in float16.
 
     folder: gets config.json, model.safetensors, tokenizer.json, and training.json with the loss curve.
@@ -36,14 +37,14 @@ def pretrain(folder, documents=60_000, config=None, seed=0, progress=True, **set
     """
     from .tasks.corpus import documents as corpus
 
-    config = config or SHAPE
+    config, documents = config or SHAPE, documents or DOCUMENTS
     texts = list(islice(corpus(seed), documents))
     held_out = [{"text": text} for text in islice(corpus(HELD_OUT_SEED), 300)]
     tokenizer = train_tokenizer(texts[:20_000], config.vocab_size)
     model = PeftModel(GPT2.random(config, seed=seed, tokenizer=tokenizer), Full())
     settings = {
-        "epochs": 1, "batch_size": 24, "learning_rate": 2e-3, "warmup_steps": 100, "schedule": "cosine",
-        "eval_every": 125,
+        "epochs": 1, "batch_size": 8, "learning_rate": 2e-3, "warmup_steps": 200, "schedule": "cosine",
+        "eval_every": 500,
         "weight_decay": 0.1, "on_long": "cut", "seed": seed,
     } | settings  # fmt: skip
     history = train(model, [{"text": t} for t in texts], held_out, progress=progress, **settings)

@@ -33,7 +33,7 @@ KINDS = {
     "news": (news.news, 10),
     "history": (news.history, 5),
     "notices": (news.notice, 3),
-    "questions": (news.questions, 8),
+    "questions": (news.questions, 16),
     "letters": (everyday.letter, 6),
     "recipes": (everyday.recipe, 3),
     "directions": (everyday.directions, 2),
@@ -47,10 +47,10 @@ KINDS = {
     "timetables": (everyday.timetable, 3),
     "sums": (everyday.sums, 2),
     "counting": (everyday.counting, 2),
-    "lists": (everyday.shopping_list, 3),
-    "notes and prose": (notes.notes, 12),
-    "tables": (notes.table, 4),
-    "errands": (notes.errands, 2),
+    "lists": (everyday.shopping_list, 6),
+    "notes and prose": (notes.notes, 40),
+    "tables": (notes.table, 10),
+    "errands": (notes.errands, 5),
     "German and French": (bilingual.bilingual, 5),
 }
 

@@ -252,14 +252,8 @@ LAYOUTS = (
     ("{title}:\n", "- {label}: {value}", "\n", "\n"),
     ("{title}: ", "{label} {value}", "; ", ".\n"),
     ("", "{label} = {value}", "\n", "\n"),
-    ("", "{label}: {value}", "\n", "\n"),
-    ("{title}\n", "* {label} - {value}", "\n", "\n"),
     ("({title}) ", "{label}: {value}", ", ", "\n"),
-    ("", "{label}\t{value}", "\n", "\n"),
-    ("{title}:\n", "{value} ({label})", "\n", "\n"),
     ("[", "{label}={value}", ", ", "]\n"),
-    ("", "[{label}] {value}", " ", "\n"),
-    ("{title}: ", "{value}", " / ", "\n"),
     ("| ", "{label} | {value}", " |\n| ", " |\n"),
 )
 
