@@ -10,7 +10,7 @@ cache, its backward takes it. Tensors carry their checkpoint names ("h.0.attn.c_
 Letters: N tokens of all sequences, packed; C model width; F MLP width; V vocabulary; L layers.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -117,6 +117,7 @@ class Step:
     trains   names of base parameters that train      rng      for dropout; None: evaluation
     p_drop   GPT-2's own dropout, at its three places  kv_cache  only in generation
     learns   is a backward pass to follow? If not, nothing is kept for one
+    layout   where each sequence's rows are; `forward` sets it once `embed` has put its rows in front
     """
 
     config: GPT2Config
@@ -128,6 +129,7 @@ class Step:
     p_drop: float = 0.0
     kv_cache: object = None
     learns: bool = False
+    layout: object = None
 
     def __post_init__(self):
         if not self.learns:
@@ -195,19 +197,19 @@ def named(name, grads):
 # -------------------------------------------------------------------------------------------- a block
 
 
-def attn(x, layer, layout, step):
+def attn(x, layer, step):
     """What attention adds to the residual stream.  x (N, C) -> h (N, C)."""
-    name = f"h.{layer}.attn"
+    name, layout = f"h.{layer}.attn", step.layout
     a, norm = layer_norm(f"h.{layer}.ln_1", x, step)
     qkv, c_attn = linear(f"{name}.c_attn", a, step)  # (N, 3C)
     q, k, v = xp_of(x).split(qkv, 3, axis=1)  # views (N, C)
-    k, v, keys, kv = step.method.keys_values(layer, k, v, layout, a, layout, step)  # SITE keys_values
+    k, v, keys, kv = step.method.keys_values(layer, k, v, layout, a, step)  # SITE keys_values
     k, v, spans = (k, v, keys.spans) if step.kv_cache is None else step.kv_cache.append(layer, k, v, keys)
     wants = step.wants(f"{name}.attention")
     o, att = ops.attention(q, k, v, layout.spans, spans, step.config.n_head, step.p_drop, step.rng, wants)
     h, c_proj = linear(f"{name}.c_proj", o, step)
     h, drop = ops.dropout(h, step.p_drop, step.rng)
-    h, site = step.method.sublayer(name, x, h, layout, step)  # SITE sublayer
+    h, site = step.method.sublayer(name, x, h, step)  # SITE sublayer
     return h, (norm, c_attn, kv, att, c_proj, drop, site)
 
 
@@ -232,7 +234,7 @@ def attn_backward(dh, cache, step):
     return add_dx(dx, dx_norm), grads | g
 
 
-def mlp(x, layer, layout, step):
+def mlp(x, layer, step):
     """What the MLP adds to the residual stream.  x (N, C) -> h (N, C)."""
     name = f"h.{layer}.mlp"
     a, norm = layer_norm(f"h.{layer}.ln_2", x, step)
@@ -240,7 +242,7 @@ def mlp(x, layer, layout, step):
     g, act = ops.gelu(u, step.wants(f"{name}.gelu"))
     h, c_proj = linear(f"{name}.c_proj", g, step)  # (N, C)
     h, drop = ops.dropout(h, step.p_drop, step.rng)
-    h, site = step.method.sublayer(name, x, h, layout, step)  # SITE sublayer
+    h, site = step.method.sublayer(name, x, h, step)  # SITE sublayer
     return h, (norm, c_fc, act, c_proj, drop, site)
 
 
@@ -262,11 +264,11 @@ def mlp_backward(dh, cache, step):
     return add_dx(dx, dx_norm), grads | g
 
 
-def block(x, layer, layout, step):
+def block(x, layer, step):
     """One layer.  x (N, C) -> (N, C)."""
-    h, attention = attn(x, layer, layout, step)
+    h, attention = attn(x, layer, step)
     x = x + h
-    h, multilayer = mlp(x, layer, layout, step)
+    h, multilayer = mlp(x, layer, step)
     return x + h, (attention, multilayer)
 
 
@@ -305,9 +307,9 @@ def embed_backward(dx, cache, step):
 def forward(ids, layout, step):
     """ids (N,) of the packed sequences -> the residual stream after the last block (N', C), its layout."""
     x, layout, cache = embed(ids, layout, step)
-    caches = [cache]
+    step, caches = replace(step, layout=layout), [cache]
     for layer in range(step.config.n_layer):
-        x, cache = block(x, layer, layout, step)
+        x, cache = block(x, layer, step)
         caches.append(cache)
     return x, layout, caches
 

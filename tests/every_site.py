@@ -72,10 +72,10 @@ class EverySite(Method):
         dx = np.repeat(dy.sum(1, keepdims=True) / width, width, axis=1)
         return dy * step.tensors[key], dx, {key: (dy * y).sum(0)}
 
-    def keys_values(self, layer, k, v, keys, x, layout, step):
+    def keys_values(self, layer, k, v, keys, x, step):
         """The prefix, and 0.1 x added to the keys of the rows that x has: a way to x."""
         name = f"h.{layer}.attn.keys_values"
-        ends = zip(keys.spans, layout.lengths, strict=True)
+        ends = zip(keys.spans, step.layout.lengths, strict=True)
         rows = like(k, np.concatenate([np.arange(end - n, end) for (_, end), n in ends]))
         k = k.copy()
         k[rows] += 0.1 * x
@@ -90,7 +90,7 @@ class EverySite(Method):
         grads = {f"{name}.key_{self.label}": dkey, f"{name}.value_{self.label}": dvalue}
         return dk, dv, 0.1 * dk[rows], grads
 
-    def sublayer(self, name, x, h, layout, step):
+    def sublayer(self, name, x, h, step):
         """h gate + 0.1 x^2."""
         gate = step.tensors[f"{name}.gate_{self.label}"]
         return h * gate + 0.1 * x * x, (f"{name}.gate_{self.label}", x, h)

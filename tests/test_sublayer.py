@@ -109,9 +109,9 @@ def test_loreft_edits_the_first_and_last_tokens_of_each_text(together, monkeypat
     """Not the rows that other methods put in front, nor, with a KV cache, the first of what is new."""
     edited, rows = [], LoReFT.rows
 
-    def spy(self, layout, step):
-        found = rows(self, layout, step)
-        edited.append([{end: sorted(at) for end, at in found.items()}, layout])
+    def spy(self, step):
+        found = rows(self, step)
+        edited.append([{end: sorted(at) for end, at in found.items()}, step.layout])
         return found
 
     monkeypatch.setattr(LoReFT, "rows", spy)

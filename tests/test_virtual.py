@@ -116,7 +116,7 @@ class ShiftedPositions(PrefixTuning):
     def start(self, tensors, step):
         return tensors, None
 
-    def keys_values(self, layer, k, v, keys, x, layout, step):
+    def keys_values(self, layer, k, v, keys, x, step):
         return k, v, keys, None
 
 

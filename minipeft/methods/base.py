@@ -8,6 +8,9 @@ The model calls a method at four sites, in this order for every token:
     sublayer      the output of attention ("h.3.attn") and of the MLP ("h.3.mlp"), before it is added
                   to the residual stream
 
+Each is given the `step`: the weights, the method's tensors, and from `embed` on the batch's layout, which
+says where sequences begin and end.
+
 A site returns what it was given, changed or not, and a cache; its `_backward` stands right under it and
 returns the gradients of what the site was given, and a dict of the gradients of the method's tensors.
 A site may change in place the array it is there for (y, h): the model made it for the site. It must not
@@ -104,10 +107,10 @@ class Method:
         """dy' (N, O) -> dy (N, O), and dx (N, I) where y' depends on x by another way than y, else None."""
         return dy, None, {}
 
-    def keys_values(self, layer, k, v, keys, x, layout, step):
+    def keys_values(self, layer, k, v, keys, x, step):
         """k, v (N, C) of the layer and their layout `keys` -> k', v' (N', C) and their layout.
 
-        x (N, C) and `layout`: what k and v were computed from. A prefix puts rows in front of k and v alone.
+        x (N, C): what k and v were computed from. A prefix puts rows in front of k and v alone.
         """
         return k, v, keys, None
 
@@ -115,7 +118,7 @@ class Method:
         """dk', dv' (N', C) -> dk, dv (N, C), and dx (N, C) or None."""
         return dk, dv, None, {}
 
-    def sublayer(self, name, x, h, layout, step):
+    def sublayer(self, name, x, h, step):
         """x (N, C) the residual stream before the sublayer, h (N, C) its output -> h' (N, C)."""
         return h, None
 

@@ -124,11 +124,11 @@ class Chain(Method):
             add_grads(grads, g)
         return dy, dx, grads
 
-    def keys_values(self, layer, k, v, keys, x, layout, step):
+    def keys_values(self, layer, k, v, keys, x, step):
         """k, v -> every part in turn."""
         caches = []
         for m in self.methods:
-            k, v, keys, cache = m.keys_values(layer, k, v, keys, x, layout, step)
+            k, v, keys, cache = m.keys_values(layer, k, v, keys, x, step)
             caches.append(cache)
         return k, v, keys, caches
 
@@ -141,11 +141,11 @@ class Chain(Method):
             add_grads(grads, g)
         return dk, dv, dx, grads
 
-    def sublayer(self, name, x, h, layout, step):
+    def sublayer(self, name, x, h, step):
         """h -> every part in turn; all read the same x."""
         caches = []
         for m in self.methods:
-            h, cache = m.sublayer(name, x, h, layout, step)
+            h, cache = m.sublayer(name, x, h, step)
             caches.append(cache)
         return h, caches
 

@@ -37,14 +37,14 @@ class GatedPrefix(PrefixTuning):
             tensors[f"h.{i}.attn.keys_values.gate_bias"] = rng.uniform(-(C**-0.5), C**-0.5, 1)
         return tensors
 
-    def keys_values(self, layer, k, v, keys, x, layout, step):
+    def keys_values(self, layer, k, v, keys, x, step):
         """k, v (N, C) -> [g P_k ; k_s], [g P_v ; v_s]."""
-        longer_k, longer_v, longer, inner = super().keys_values(layer, k, v, keys, x, layout, step)
+        longer_k, longer_v, longer, inner = super().keys_values(layer, k, v, keys, x, step)
         if not keys.fresh:  # a KV cache has the prefix
             return k, v, keys, None
         name, P = f"h.{layer}.attn.keys_values", self.num_virtual_tokens
         w, c = step.tensors[f"{name}.gate"], step.tensors[f"{name}.gate_bias"]
-        first = like(x, layout.first_rows)
+        first = like(x, step.layout.first_rows)
         g, gated = gate(x[first], w, c)  # (S, 1)
         rows = like(k, np.concatenate([np.arange(a, a + P) for a, _ in longer.spans]))
         each = xp_of(g).repeat(g, P, axis=0)  # (S P, 1)
@@ -131,7 +131,7 @@ class GatedAdapter(Adapter):
             tensors[f"{place}.adapter_gate_bias"] = np.zeros(1)
         return tensors
 
-    def sublayer(self, name, x, h, layout, step):
+    def sublayer(self, name, x, h, step):
         """x, h (N, C) -> h + g f(u), u = x + h or h."""
         if not self.acts_at(name):
             return h, None

@@ -104,7 +104,7 @@ class PrefixTuning(Method):
         """Nothing but positions: the text begins at P, unless a KV cache has its beginning already."""
         return x, layout.shifted(self.num_virtual_tokens) if layout.fresh else layout, None
 
-    def keys_values(self, layer, k, v, keys, x, layout, step):
+    def keys_values(self, layer, k, v, keys, x, step):
         """k, v (N, C) -> [P_k ; k_s], [P_v ; v_s] for each of the S sequences (N + S P, C)."""
         name = f"h.{layer}.attn.keys_values"
         longer_k, longer = prepend(step.tensors[f"{name}.prefix_key"], k, keys)

@@ -75,7 +75,7 @@ class Adapter(Method):
         start = f"{name}.{self.label}_"
         return {key.removeprefix(start): t for key, t in tensors.items() if key.startswith(start)}
 
-    def sublayer(self, name, x, h, layout, step):
+    def sublayer(self, name, x, h, step):
         """x, h (N, C) -> h + f(x + h), or h + f(h)."""
         if not self.acts_at(name):
             return h, None

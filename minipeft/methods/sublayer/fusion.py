@@ -81,7 +81,7 @@ class AdapterFusion(Method):
         """The adapters do not."""
         return ".fused_" not in name
 
-    def sublayer(self, name, x, h, layout, step):
+    def sublayer(self, name, x, h, step):
         """x, h (N, C) -> h + sum_i p_i (a_i V).
 
         The sum over adapters is taken before V, and q . (a_i W) as (q W^T) . a_i: each matrix is used once,

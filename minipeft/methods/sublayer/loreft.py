@@ -103,9 +103,9 @@ class LoReFT(Method):
             turned[name] = reflect_backward(dinner, V, inner)
         return turned
 
-    def rows(self, layout, step):
+    def rows(self, step):
         """{"first": ..., "last": ...}: the rows of the tokens to edit."""
-        first, last = [], []
+        first, last, layout = [], [], step.layout
         for (a, b), at, virtual in zip(layout.spans, layout.starts, layout.virtual, strict=True):
             a += virtual
             before = 0 if layout.fresh else at - step.method.num_virtual_tokens  # tokens in the KV cache
@@ -114,7 +114,7 @@ class LoReFT(Method):
             last.extend(range(end, b))
         return {"first": np.array(first, dtype=int), "last": np.array(last, dtype=int)}
 
-    def sublayer(self, name, x, h, layout, step):
+    def sublayer(self, name, x, h, step):
         """x, h (N, C) -> h', edited in some rows."""
         caches = []
         for unit, ends in self.units().items():
@@ -122,7 +122,7 @@ class LoReFT(Method):
             if W is None:  # not one of `layers`
                 return h, None
             b, Q = step.tensors[f"{name}.{unit}_source_bias"], step.tensors[f"{name}.{unit}_subspace"]
-            rows = self.rows(layout, step)
+            rows = self.rows(step)
             rows = like(h, np.concatenate([rows[end] for end in ends]))
             y = x[rows] + h[rows]  # (n, C)
             s, slope = ACTIVATIONS[self.non_linearity](y @ W + b)  # (n, R)

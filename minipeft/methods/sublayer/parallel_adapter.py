@@ -31,7 +31,7 @@ class ParallelAdapter(Adapter):
 
     label = "parallel"
 
-    def sublayer(self, name, x, h, layout, step):
+    def sublayer(self, name, x, h, step):
         """x, h (N, C) -> h + s f(x)."""
         if not self.acts_at(name):
             return h, None
