@@ -46,7 +46,8 @@ class Batch:
     def take(self, sequences):
         """The batch of these sequences alone."""
         rows = np.concatenate([np.arange(*self.layout.spans[s]) for s in sequences])
-        layout = Layout.of([self.layout.lengths[s] for s in sequences])
+        adapters = self.layout.adapters and tuple(self.layout.adapters[s] for s in sequences)
+        layout = Layout.of([self.layout.lengths[s] for s in sequences], adapters)
         return Batch(self.ids[rows], layout, self.labelled[rows])
 
 

@@ -151,7 +151,7 @@ class Distilled(PeftModel):
 
     def loss(self, batch):
         """The mean mixed loss over the batch's labelled tokens, as a float, without gradients or dropout."""
-        self._check(batch)
+        self.check_batch(batch, self.num_virtual_tokens)
         batch = self._compared(batch)
         x, labels = gpt2.predictions(batch, self.step())
         loss, _ = self._loss_op(batch)(x, self.weights[f"{self.config.head}.weight"], labels)

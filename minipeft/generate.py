@@ -48,22 +48,25 @@ class KVCache:
 # ------------------------------------------------------------------------------------ logits of the model
 
 
-def logits(model, sequences):
-    """[ids, ...] -> [(T, V), ...]: row t scores the token after ids[: t + 1]. Virtual tokens have no row."""
+def logits(model, sequences, adapters=None):
+    """[ids, ...] -> [(T, V), ...]: row t scores the token after ids[: t + 1]. Virtual tokens have no row.
+
+    adapters: of a mixed batch, see `Layout`.
+    """
     check(model, sequences)
     step = model.step()
-    ids, layout = pack_ids(sequences)
+    ids, layout = pack_ids(sequences, adapters)
     x, layout, _ = gpt2.forward(like(step.weights["wte.weight"], ids), layout, step)
     z = gpt2.logits(x[like(x, layout.text_rows)], step)
     return xp_of(z).split(z, np.cumsum([len(s) for s in sequences])[:-1])
 
 
-def next_logits(step, sequences):
+def next_logits(step, sequences, adapters=None):
     """Scores of the token after each sequence, (S, V), on the host.
 
     With a KV cache in `step`, `sequences` holds what is new since the last call, and the rest is there.
     """
-    ids, layout = pack_ids(sequences)
+    ids, layout = pack_ids(sequences, adapters)
     if step.kv_cache is not None and any(step.kv_cache.lengths[0]):
         layout = replace(layout, starts=tuple(step.kv_cache.lengths[0]), fresh=False)
     x, layout, _ = gpt2.forward(like(step.weights["wte.weight"], ids), layout, step)
@@ -104,12 +107,14 @@ def generate_ids(
     seed=0,
     use_cache=True,
     on_token=None,
+    adapters=None,
 ):
     """Continue each prompt: [ids, ...] -> [new ids, ...], up to but without the end token.
 
     Names and meanings are those of `transformers`' generate. top_k 0 and top_p 1 keep every token;
     repetition_penalty counts the prompt too; num_beams > 1 is beam search, scored by the sum of
     log-probabilities over length ** length_penalty. on_token(i, id) is called as tokens come.
+    adapters: of a mixed batch, see `Layout`.
     Raises InputError where a prompt and its continuation do not fit the model.
     """
     if max_new_tokens < 1 or num_beams < 1:
@@ -123,8 +128,8 @@ def generate_ids(
         if do_sample:
             raise InputError("beam search does not sample: leave out one of num_beams and do_sample")
         return [
-            beam_search(model, p, max_new_tokens, num_beams, length_penalty, repetition_penalty)
-            for p in prompts
+            beam_search(model, p, max_new_tokens, num_beams, length_penalty, repetition_penalty, adapter)
+            for p, adapter in zip(prompts, adapters or [None] * len(prompts), strict=True)
         ]
     rng = np.random.default_rng(seed)
 
@@ -132,17 +137,17 @@ def generate_ids(
         z = penalised(z, so_far, repetition_penalty)
         return sample(z, temperature, top_k, top_p, rng) if do_sample else int(z.argmax())
 
-    return decode(model, prompts, max_new_tokens, choose, use_cache, on_token)
+    return decode(model, prompts, max_new_tokens, choose, use_cache, on_token, adapters)
 
 
-def decode(model, prompts, max_new_tokens, choose, use_cache=True, on_token=None):
+def decode(model, prompts, max_new_tokens, choose, use_cache=True, on_token=None, adapters=None):
     """One token at a time for all prompts at once; a sequence leaves the batch when it ends."""
     sequences = [list(p) for p in prompts]
     live = list(range(len(sequences)))  # the sequences still in the batch, in its order
     step = model.step(kv_cache=new_cache(model, sequences, max_new_tokens) if use_cache else None)
     new = sequences
     for _ in range(max_new_tokens):
-        z = next_logits(step, new)
+        z = next_logits(step, new, adapters and tuple(adapters[i] for i in live))
         ended = set()
         for row, i in enumerate(live):
             token = choose(z[row], sequences[i])
@@ -199,7 +204,9 @@ def sample(z, temperature, top_k, top_p, rng):
     return int(rng.choice(len(p), p=p))
 
 
-def beam_search(model, prompt, max_new_tokens, num_beams, length_penalty=1.0, repetition_penalty=1.0):
+def beam_search(
+    model, prompt, max_new_tokens, num_beams, length_penalty=1.0, repetition_penalty=1.0, adapter=None
+):
     """The likeliest continuation that `num_beams` beams find, by log-probability / length ** length_penalty.
 
     A beam that ends is set aside with its score; the search is over when num_beams are set aside and no
@@ -210,12 +217,8 @@ def beam_search(model, prompt, max_new_tokens, num_beams, length_penalty=1.0, re
     step = model.step(kv_cache=new_cache(model, beams, max_new_tokens))
     new = beams
     for length in range(1, max_new_tokens + 1):
-        z = np.stack(
-            [
-                penalised(s, b, repetition_penalty)
-                for s, b in zip(log_softmax(next_logits(step, new)), beams, strict=True)
-            ]
-        )
+        z = log_softmax(next_logits(step, new, None if adapter is None else (adapter,) * len(new)))
+        z = np.stack([penalised(s, b, repetition_penalty) for s, b in zip(z, beams, strict=True)])
         total = totals[:, None] + z  # (beams, V)
         best = np.argsort(-total, axis=None, kind="stable")[: 2 * num_beams]  # at most half of them end
         parents, tokens = np.unravel_index(best, total.shape)
@@ -270,5 +273,5 @@ def generate(model, prompt, on_text=None, **options):
                 on_text(piece)
 
         options["on_token"] = on_token
-    outputs = [model.tokenizer.decode(ids) for ids in generate_ids(model, prompts, **options)]
+    outputs = [model.tokenizer.decode(ids) for ids in model.generate_ids(prompts, **options)]
     return outputs[0] if isinstance(prompt, str) else outputs

@@ -6,7 +6,7 @@ without padding. A `Layout` says which rows belong together; the array itself do
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 import numpy as np
 
@@ -21,18 +21,27 @@ class Layout:
     starts    the position (of `wpe`) of each sequence's first row
     virtual   rows at the front of each sequence that are not text (prompt tuning puts them there)
     fresh     True: the sequences begin here. False: they continue what a KV cache holds.
+    adapters  in a mixed batch, the number of each sequence's adapter; those of one stand together
     """
 
     lengths: tuple[int, ...]
     starts: tuple[int, ...]
     virtual: tuple[int, ...]
     fresh: bool = True
+    adapters: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, lengths):
+    def of(cls, lengths, adapters=None):
         """Text alone: sequences of these lengths, from position 0, nothing in front."""
         zeros = (0,) * len(lengths)
-        return cls(tuple(lengths), zeros, zeros)
+        return cls(tuple(lengths), zeros, zeros, adapters=adapters)
+
+    @classmethod
+    def joined(cls, layouts):
+        """The sequences of several layouts, one after another."""
+        fields = ("lengths", "starts", "virtual", "adapters")
+        joined = {field: sum((getattr(each, field) for each in layouts), ()) for field in fields}
+        return cls(**joined, fresh=layouts[0].fresh)
 
     @cached_property
     def spans(self):
@@ -56,6 +65,18 @@ class Layout:
     def first_rows(self):
         """The first row of each sequence, (S,)."""
         return np.array([a for a, _ in self.spans])
+
+    @cached_property
+    def parts(self):
+        """Of a mixed batch: (adapter, the slice of its rows, the layout of its sequences), one by one."""
+        parts, end = [], 0
+        for adapter, run in groupby(range(len(self.lengths)), lambda s: self.adapters[s]):
+            first, *others = run
+            of = slice(first, first + 1 + len(others))
+            own = [getattr(self, field)[of] for field in ("lengths", "starts", "virtual")]
+            begin, end = end, end + sum(own[0])
+            parts.append((adapter, slice(begin, end), Layout(*own, self.fresh, self.adapters[of])))
+        return parts
 
     def shifted(self, P):
         """The same rows, P positions later: what a prefix of P keys does to the text behind it."""
@@ -90,7 +111,7 @@ def prepend_backward(dx, P, layout):
     return drows, xp_of(dx).concatenate(text)
 
 
-def pack_ids(sequences):
+def pack_ids(sequences, adapters=None):
     """[ids, ...] -> the ids of all, one sequence after another (N,), and their layout."""
     ids = [np.asarray(s, dtype=np.int64) for s in sequences]
-    return np.concatenate(ids), Layout.of([len(s) for s in ids])
+    return np.concatenate(ids), Layout.of([len(s) for s in ids], adapters)

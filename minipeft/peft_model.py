@@ -1,6 +1,7 @@
 """PeftModel: a frozen GPT-2 and one or more fine-tuning methods."""
 
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,13 +10,14 @@ from .backend import generator, to_host, xp_of
 from .errors import InputError
 from .gpt2 import GPT2, Step
 from .methods import Chain, Method
+from .mixed_model import BASE, MixedModel
 from .parallel import map_shards, num_threads
 
 
-class PeftModel:
-    """A GPT-2 that stays as it is, the methods that act on it, and the tensors that train.
+@dataclass
+class Attached:
+    """What one adapter puts on a model.
 
-    model      the base; its arrays are never written to
     method     one Method, or a Chain of those in a list; an empty list is the frozen model alone
     tensors    the method's own tensors by name
     selected   copies of the base parameters that the method selects
@@ -23,23 +25,100 @@ class PeftModel:
     trainable  those of `tensors` and `selected` that an optimizer changes, in place
     """
 
-    def __init__(self, model, methods=(), seed=0):
-        self.model, self.config, self.tokenizer = model, model.config, model.tokenizer
-        self.method = methods if isinstance(methods, Method) else Chain(methods)
-        if self.num_virtual_tokens >= model.config.n_positions:
+    method: Method
+    tensors: dict
+    selected: dict
+    weights: dict
+    trainable: dict
+
+    @classmethod
+    def on(cls, model, methods, seed):
+        """The adapter as it begins. Raises InputError where a setting does not fit the model."""
+        method = methods if isinstance(methods, Method) else Chain(methods)
+        if method.num_virtual_tokens >= model.config.n_positions:
             raise InputError(
-                f"{self.num_virtual_tokens} virtual tokens leave no room for text: "
+                f"{method.num_virtual_tokens} virtual tokens leave no room for text: "
                 f"the model has {model.config.n_positions} positions"
             )
         xp = xp_of(model.weights["wte.weight"])
-        own = self.method.init(model, np.random.default_rng(seed))
-        self.tensors = {name: xp.array(a, dtype=self._dtype_of(a)) for name, a in own.items()}
-        self.weights = model.weights | self.method.rebase(model.weights, self.tensors)
-        chosen = [name for name in self.weights if self.method.select(name, self.config)]
-        self.selected = {name: self.weights[name].copy() for name in chosen}
-        self.weights |= self.selected
-        everything = self.tensors | self.selected
-        self.trainable = {name: a for name, a in everything.items() if self.method.trains(name)}
+        own = method.init(model, np.random.default_rng(seed))
+        dtype_of = lambda a: a.dtype if a.dtype.kind in "iu" else model.dtype  # indices stay integers
+        tensors = {name: xp.array(a, dtype=dtype_of(a)) for name, a in own.items()}
+        weights = model.weights | method.rebase(model.weights, tensors)
+        selected = {name: w.copy() for name, w in weights.items() if method.select(name, model.config)}
+        everything = tensors | selected
+        trainable = {name: a for name, a in everything.items() if method.trains(name)}
+        return cls(method, tensors, selected, weights | selected, trainable)
+
+
+class PeftModel:
+    """A GPT-2 that stays as it is, and one or more adapters, of which one at a time is active.
+
+    model     the base; its arrays are never written to
+    adapters  {name: Attached}
+
+    `method`, `tensors`, `selected`, `weights` and `trainable` are those of the active adapter.
+    """
+
+    def __init__(self, model, methods=(), seed=0, adapter_name="default"):
+        self.model, self.config, self.tokenizer = model, model.config, model.tokenizer
+        self.adapters = {}
+        self.add_adapter(adapter_name, methods, seed)
+        self.set_adapter(adapter_name)
+
+    # ------------------------------------------------------------------------------------ several adapters
+
+    def add_adapter(self, adapter_name, methods, seed=0):
+        """Put one more adapter beside the others; `set_adapter` makes it the active one."""
+        self._attach(adapter_name, Attached.on(self.model, methods, seed))
+
+    def load_adapter(self, folder, adapter_name):
+        """`add_adapter`, from a folder that `save_pretrained` or Hugging Face PEFT wrote."""
+        loaded = PeftModel.from_pretrained(self.model, folder)
+        self._attach(adapter_name, loaded.adapter(loaded.active_adapter))
+
+    def set_adapter(self, adapter_name):
+        """Make this adapter the active one: it generates, is evaluated, trained, saved and merged."""
+        self._show(self.adapter(adapter_name))
+        self.active_adapter = adapter_name
+
+    def delete_adapter(self, adapter_name):
+        """Forget an adapter. Raises InputError for the active one: switch first."""
+        if adapter_name == self.active_adapter:
+            raise InputError(f"the adapter {adapter_name!r} is active: set another one before deleting it")
+        self.adapter(adapter_name)
+        del self.adapters[adapter_name]
+
+    @contextmanager
+    def disable_adapter(self):
+        """`with peft.disable_adapter():` the base alone, whatever is active."""
+        self._show(self.adapter(BASE))
+        try:
+            yield
+        finally:
+            self.set_adapter(self.active_adapter)
+
+    def adapter(self, adapter_name):
+        """The adapter of that name; BASE: none at all. Raises InputError with the names there are."""
+        if adapter_name == BASE:
+            return Attached.on(self.model, [], 0)
+        if adapter_name not in self.adapters:
+            known = ", ".join(self.adapters)
+            raise InputError(f"no adapter is called {adapter_name!r}: there are {known}")
+        return self.adapters[adapter_name]
+
+    def _attach(self, adapter_name, adapter):
+        if adapter_name in self.adapters or adapter_name == BASE:
+            raise InputError(f"there is an adapter {adapter_name!r} already: choose another name")
+        self.adapters[adapter_name] = adapter
+
+    def _show(self, adapter):
+        self.method, self.tensors, self.selected = adapter.method, adapter.tensors, adapter.selected
+        self.weights, self.trainable = adapter.weights, adapter.trainable
+
+    def mixed(self, adapter_names):
+        """This model with an adapter for each sequence of a call: see `MixedModel`."""
+        return MixedModel(self, adapter_names)
 
     # ------------------------------------------------------------------------------ counting, describing
 
@@ -98,7 +177,7 @@ class PeftModel:
 
         The batch is split into one shard per core, each with a forward and backward of its own.
         """
-        self._check(batch)
+        self.check_batch(batch, self.num_virtual_tokens)
         step, cache = self._start(learns=True, p_drop=dropout)
 
         def run(numbered):
@@ -123,12 +202,15 @@ class PeftModel:
 
     def scores(self, batch):
         """The log-probability of each labelled token, and whether it was the likeliest; (M,) on the host."""
-        self._check(batch)
-        step = self.step()
+        self.check_batch(batch, self.num_virtual_tokens)
+        return self.scores_in(self.step(), batch)
+
+    def scores_in(self, step, batch):
+        """`scores`, in a step that is there already: of several adapters at once, say."""
 
         def run(shard):
             a, labels = gpt2.predictions(shard, step)
-            logprob, best = ops.lm_scores(a, self.weights[f"{self.config.head}.weight"], labels)
+            logprob, best = ops.lm_scores(a, step.weights[f"{self.config.head}.weight"], labels)
             return to_host(logprob), to_host(best == labels)
 
         logprobs, hits = zip(*map_shards(run, self._shards(batch)), strict=True)
@@ -138,10 +220,6 @@ class PeftModel:
         """The mean loss over the batch's labelled tokens, as a float, without gradients or dropout."""
         return -float(self.scores(batch)[0].mean(dtype="float64"))
 
-    def _dtype_of(self, array):
-        """Indices stay integers; everything else is of the model's type."""
-        return array.dtype if array.dtype.kind in "iu" else self.dtype
-
     @property
     def _xp(self):
         return xp_of(self.weights["wte.weight"])
@@ -149,8 +227,9 @@ class PeftModel:
     def _shards(self, batch):
         return batch.split(num_threads()) if self._xp is np else [batch]
 
-    def _check(self, batch):
-        longest, P = max(batch.layout.lengths), self.num_virtual_tokens
+    def check_batch(self, batch, P):
+        """Raise InputError where a sequence, P rows in front, does not fit the model, or has a wrong id."""
+        longest = max(batch.layout.lengths)
         if P + longest > self.config.n_positions:
             raise InputError(
                 f"{P} virtual + {longest} tokens do not fit the model's {self.config.n_positions} positions"
