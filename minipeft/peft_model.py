@@ -250,11 +250,14 @@ class PeftModel:
         save_adapter(self, folder)
 
     @classmethod
-    def from_pretrained(cls, model, folder):
+    def from_pretrained(cls, model, folder, adapter_name="default"):
         """`model` with the adapter of a folder: see `adapter_files.load_adapter`."""
         from .adapter_files import load_adapter
 
-        return load_adapter(model, folder)
+        peft = load_adapter(model, folder)
+        peft.adapters = {adapter_name: peft.adapter(peft.active_adapter)}
+        peft.set_adapter(adapter_name)
+        return peft
 
     def merge_and_unload(self):
         """A plain GPT2 with the same logits. Raises InputError where a method cannot be merged."""

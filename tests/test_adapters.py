@@ -68,6 +68,8 @@ def test_deleting_and_loading(tmp_path):
     peft.set_adapter("c")
     peft.delete_adapter("b")
     assert list(peft.adapters) == ["a", "c"]
+    again = PeftModel.from_pretrained(peft.model, tmp_path, adapter_name="d")
+    assert list(again.adapters) == ["d"] and snapshot(again.tensors) == snapshot(peft.tensors)
 
 
 def test_wrong_names_are_refused():

@@ -19,7 +19,7 @@ from .corpus.names import town
 
 NAME = "data-to-text"
 PRIMARY = "slots"  # the score to compare methods by
-MAX_NEW_TOKENS = 96  # enough for any completion
+MAX_NEW_TOKENS = 64  # enough for any completion
 
 KEYS = ("name", "type", "food", "price", "area", "near", "rating", "children")  # in the prompt's order
 NAME_STYLES = ("The {} {}", "{} {} House", "{} {} Kitchen")
@@ -93,9 +93,9 @@ def split_of(remainder):
 
 
 def _slots(rng, split):
-    """Three to seven slots: a name and values, drawn again until name and pairs belong to `split`."""
+    """Three to five slots: a name and values, drawn again until name and pairs belong to `split`."""
     while True:
-        keys = rng.sample(KEYS[1:], rng.randint(2, 6))
+        keys = rng.sample(KEYS[1:], rng.randint(2, 4))
         if split == "train" or any(first in keys and second in keys for first, second, _ in PAIRS):
             break
     slots = {key: rng.choice(VALUES[key]) for key in KEYS if key in keys and key in VALUES}
