@@ -269,4 +269,5 @@ class PeftModel:
     def unmerge(self, merged):
         """The base again, from what `merge_and_unload` gave; to rounding."""
         weights = merged.weights | self.method.unmerge(merged.weights, self.tensors)
+        weights |= {name: self.model.weights[name] for name in self.selected}
         return GPT2(self.config, weights, self.tokenizer, merged.name)

@@ -164,11 +164,7 @@ SMALL["fusion"] = AdapterFusion({"a": Adapter(reduction_factor=4), "b": Adapter(
 
 WITH_VIRTUAL_TOKENS = {*VIRTUAL, *HYBRID}
 MERGING = {*SELECT, *LINEAR, *CHAINS} - {"lora and ia3"}
-UNMERGING = {  # the others overwrite what they would have to give back
-    *(name for name in SELECT if name.startswith("sparse")),
-    *(name for name in LINEAR if not name.startswith("dora")),
-    "two loras", "lora and sparse", "sparse and lora", "ia3 and vera", "vera and lora",
-}  # fmt: skip
+UNMERGING = {name for name in MERGING if "dora" not in name}  # its norms are those of the weights before
 
 NOTHING_AT_INIT = {*SELECT, *LINEAR, *CHAINS, "parallel_adapter", "parallel_adapter, learned scaling"}
 ALMOST_NOTHING_AT_INIT = {  # drawn small

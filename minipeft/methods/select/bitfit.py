@@ -25,3 +25,7 @@ class BitFit(Method):
     def merge(self, weights, tensors):
         """Nothing to do: the trained biases are the base's."""
         return {}
+
+    def unmerge(self, weights, tensors):
+        """Nothing to do: `PeftModel.unmerge` puts the base's own back."""
+        return {}

@@ -20,3 +20,7 @@ class Full(Method):
     def merge(self, weights, tensors):
         """Nothing to do: the trained weights are the base's."""
         return {}
+
+    def unmerge(self, weights, tensors):
+        """Nothing to do: `PeftModel.unmerge` puts the base's own back."""
+        return {}

@@ -66,6 +66,10 @@ class Layerwise(Method):
         """Nothing to do: the trained blocks are the base's."""
         return {}
 
+    def unmerge(self, weights, tensors):
+        """Nothing to do: `PeftModel.unmerge` puts the base's own back."""
+        return {}
+
 
 def layer_of(name, config):
     """l of the tensor `name`: 0 in the embeddings, 1 ... L in the blocks, L above them."""

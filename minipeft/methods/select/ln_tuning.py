@@ -41,3 +41,7 @@ class LNTuning(Method):
     def merge(self, weights, tensors):
         """Nothing to do: the trained layer norms are the base's."""
         return {}
+
+    def unmerge(self, weights, tensors):
+        """Nothing to do: `PeftModel.unmerge` puts the base's own back."""
+        return {}
