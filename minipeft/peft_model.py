@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import gpt2, ops
-from .backend import generator, to_host, xp_of
+from .backend import generator, like, to_host, xp_of
 from .errors import InputError
 from .gpt2 import GPT2, Step
 from .methods import Chain, Method
+from .methods.linear.combine import combined_adapter
 from .mixed_model import BASE, MixedModel
 from .parallel import map_shards, num_threads
 
@@ -76,6 +77,24 @@ class PeftModel:
         """`add_adapter`, from a folder that `save_pretrained` or Hugging Face PEFT wrote."""
         loaded = PeftModel.from_pretrained(self.model, folder)
         self._attach(adapter_name, loaded.adapter(loaded.active_adapter))
+
+    def add_weighted_adapter(
+        self, adapters, weights, adapter_name, combination_type="svd", svd_rank=None,
+        *, density=None, majority_sign_method="total", seed=0,
+    ):  # fmt: skip
+        """Put a LoRA adapter beside the others that is the weighted sum of some of them, by name.
+
+        combination_type: the kind of sum, with what the other settings mean: see `methods.linear.combine`.
+        seed: of what DARE keeps. Raises InputError where these adapters cannot be added up in this way.
+        """
+        parts = [(name, self.adapter(name).method, self.adapter(name).tensors) for name in adapters]
+        rng = np.random.default_rng(seed)
+        method, tensors = combined_adapter(
+            parts, weights, combination_type, svd_rank, density, majority_sign_method, rng
+        )
+        self.add_adapter(adapter_name, method)
+        for name, tensor in self.adapter(adapter_name).tensors.items():
+            tensor[...] = like(tensor, tensors[name])
 
     def set_adapter(self, adapter_name):
         """Make this adapter the active one: it generates, is evaluated, trained, saved and merged."""
