@@ -23,14 +23,15 @@ D_i, and the result goes through "svd". That is what the papers mean: A_i and B_
 write D_i, which is (A_i M)(M^-1 B_i) as well, and their entries and signs depend on M.
 
 Sources: Ilharco et al. 2023, "Editing Models with Task Arithmetic", section 2 (D); Yadav et al. 2023,
-"TIES-Merging", algorithm 1; Yu et al. 2024, "Language Models are Super Mario" (DARE). The papers prune all
-layers together; to do so layer by layer, and to do it to A_i and B_i, is Hugging Face PEFT's way, as are all
-names, "cat", "svd" (but PEFT leaves all of S with B) and "magnitude_prune".
+"TIES-Merging", algorithm 1; Yu et al. 2024, "Language Models are Super Mario" (DARE). TIES there looks for
+the largest entries of all layers together; to do so layer by layer, and to prune A_i and B_i, is Hugging Face
+PEFT's way, as are all names, "cat", "svd" (but PEFT leaves all of S with B) and "magnitude_prune".
 
-Where this is not PEFT 0.21: adapters with use_rslora come out right (there sqrt(R) times too large); a single
-adapter is treated as several are (there by "linear", whatever the type); adapters may differ in any way in
-target_modules and layers_to_transform (there the latter is the first adapter's for all); and what there gives
-NaN, is cut short or is ignored without a word, is refused.
+Where this is not PEFT 0.21: adapters with use_rslora come out right (there sqrt(R) times too large, R that of
+the sum); a single adapter is treated as several are (there by "linear", whatever the type); adapters may
+differ in any way in target_modules and layers_to_transform (there the latter is the first adapter's for all).
+Refused, and not there: a density of 0 (NaN), too few weights (cut short), a name that is taken (nothing
+happens), DoRA (its magnitudes are lost) and PiSSA (the base changes again).
 """
 
 from math import copysign
