@@ -1,7 +1,7 @@
 """PeftModel: a frozen GPT-2 and one or more fine-tuning methods."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class Attached:
     selected   copies of the base parameters that the method selects
     weights    the base parameters as the forward sees them, the selected ones among them
     trainable  those of `tensors` and `selected` that an optimizer changes, in place
+    file_config  adapter_config.json as it was read, where the adapter came from a file; else {}
     """
 
     method: Method
@@ -31,6 +32,7 @@ class Attached:
     selected: dict
     weights: dict
     trainable: dict
+    file_config: dict = field(default_factory=dict)
 
     @classmethod
     def on(cls, model, methods, seed):
@@ -58,7 +60,7 @@ class PeftModel:
     model     the base; its arrays are never written to
     adapters  {name: Attached}
 
-    `method`, `tensors`, `selected`, `weights` and `trainable` are those of the active adapter.
+    `method`, `tensors`, `selected`, `weights`, `trainable` and `file_config` are those of the active adapter.
     """
 
     def __init__(self, model, methods=(), seed=0, adapter_name="default"):
@@ -74,8 +76,16 @@ class PeftModel:
         self._attach(adapter_name, Attached.on(self.model, methods, seed))
 
     def load_adapter(self, folder, adapter_name):
-        """`add_adapter`, from a folder that `save_pretrained` or Hugging Face PEFT wrote."""
+        """`add_adapter`, from a folder that `save_pretrained` or Hugging Face PEFT wrote.
+
+        Raises InputError, too, for an adapter that needs a head of its own: the base is shared.
+        """
         loaded = PeftModel.from_pretrained(self.model, folder)
+        if loaded.config != self.config:
+            raise InputError(
+                f"{folder}: this adapter parts wte from the head that it is tied to, and so cannot stand beside "
+                "others: load it by PeftModel.from_pretrained"
+            )
         self._attach(adapter_name, loaded.adapter(loaded.active_adapter))
 
     def add_weighted_adapter(
@@ -134,6 +144,7 @@ class PeftModel:
     def _show(self, adapter):
         self.method, self.tensors, self.selected = adapter.method, adapter.tensors, adapter.selected
         self.weights, self.trainable = adapter.weights, adapter.trainable
+        self.file_config = adapter.file_config
 
     def mixed(self, adapter_names):
         """This model with an adapter for each sequence of a call: see `MixedModel`."""
@@ -263,15 +274,15 @@ class PeftModel:
     # ------------------------------------------------------------------------------------ files, merging
 
     def save_pretrained(self, folder):
-        """Write the adapter alone, as Hugging Face PEFT does: see `adapter_files.save_adapter`."""
-        from .adapter_files import save_adapter
+        """Write the adapter alone, as Hugging Face PEFT does: see `formats.save_adapter`."""
+        from .formats import save_adapter
 
         save_adapter(self, folder)
 
     @classmethod
     def from_pretrained(cls, model, folder, adapter_name="default"):
-        """`model` with the adapter of a folder: see `adapter_files.load_adapter`."""
-        from .adapter_files import load_adapter
+        """`model` with the adapter of a folder: see `formats.load_adapter`."""
+        from .formats import load_adapter
 
         peft = load_adapter(model, folder)
         peft.adapters = {adapter_name: peft.adapter(peft.active_adapter)}

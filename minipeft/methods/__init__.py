@@ -16,6 +16,7 @@ from .select.bitfit import BitFit
 from .select.full import Full
 from .select.layerwise import Layerwise
 from .select.ln_tuning import LNTuning
+from .select.modules import Modules
 from .select.sparse import Sparse
 from .sublayer.adapter import Adapter, Houlsby
 from .sublayer.fusion import AdapterFusion
@@ -27,6 +28,7 @@ METHODS = {  # by the names that the command line and adapter files know
     "bitfit": BitFit,
     "ln_tuning": LNTuning,
     "layerwise": Layerwise,
+    "modules": Modules,
     "sparse": Sparse,
     "prompt_tuning": PromptTuning,
     "p_tuning": PTuning,

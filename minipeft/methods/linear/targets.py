@@ -9,14 +9,16 @@ def matches(name, target_modules, layers_to_transform=None):
     """Is the linear layer `name` ("h.0.attn.c_attn") a target?
 
     target_modules: a list: the name itself, or its end after a dot ("c_proj" is both "attn.c_proj" and
-    "mlp.c_proj"). A string: a regular expression for the whole name, or "all-linear".
+    "mlp.c_proj"). A string: a regular expression for the whole name, or "all-linear". The name may also be
+    meant as PEFT sees it, "transformer.h.0.attn.c_attn".
     layers_to_transform: numbers of layers, or one number; None: every layer.
     """
     if layers_to_transform is not None and int(name.split(".")[1]) not in numbers(layers_to_transform):
         return False
+    whole = f"transformer.{name}"
     if isinstance(target_modules, str):
-        return target_modules == "all-linear" or re.fullmatch(target_modules, name) is not None
-    return any(name == target or name.endswith("." + target) for target in target_modules)
+        return target_modules == "all-linear" or any(re.fullmatch(target_modules, n) for n in (name, whole))
+    return any(whole == target or whole.endswith("." + target) for target in target_modules)
 
 
 def target_layers(config, target_modules, layers_to_transform=None):
