@@ -42,6 +42,6 @@ from .train import evaluate, train
 __all__ = [
     "GPT2", "IA3", "MAM", "METHODS", "AdamW", "Adapter", "AdapterFusion", "BitFit", "Distilled", "DoRA",
     "Full", "GPT2Config", "Houlsby", "InputError", "LNTuning", "Layerwise", "LoRA", "LoRAPlus", "LoReFT",
-    "Method", "Modules", "PTuning", "ParallelAdapter", "PeftModel", "PrefixTuning", "PromptTuning", "Sparse", "UniPELT",
-    "VeRA", "evaluate", "gradcheck", "pack", "student_of", "train",
+    "Method", "Modules", "PTuning", "ParallelAdapter", "PeftModel", "PrefixTuning", "PromptTuning", "Sparse",
+    "UniPELT", "VeRA", "evaluate", "gradcheck", "pack", "student_of", "train",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small import CONFIG, small_model, snapshot, texts
 
-from minipeft import GPT2, Full, InputError, LoRA, PeftModel, files
+from minipeft import GPT2, InputError, files
 from minipeft.files import read_safetensors, write_safetensors
 
 
@@ -162,62 +162,3 @@ def test_a_write_that_fails_leaves_the_old_file(folder, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         files.write_safetensors(path, {"a": np.zeros(3)})
     assert path.read_bytes() == before and sorted(p.name for p in folder.iterdir()) == names
-
-
-# ------------------------------------------------------------------------------------------- adapters
-
-
-@pytest.fixture
-def adapter(tmp_path):
-    PeftModel(small_model("float32"), LoRA(r=2)).save_pretrained(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    "values, message",
-    [
-        ({"peft_type": "OFT"}, "peft_type 'OFT' is not one of LORA"),
-        ({"use_dora": True}, "use_dora = True is not implemented"),
-        ({"bias": "all"}, "bias = 'all' is not implemented"),
-        ({"init_lora_weights": "olora"}, "init_lora_weights must be"),
-        ({"target_modules": ["q_proj"]}, "match no linear layer"),
-        ({"r": 3}, r"h.0.attn.c_attn.lora_A.weight has shape \(2, 12\), expected \(3, 12\)"),
-        ({"target_modules": ["c_attn", "c_fc"]}, "h.0.mlp.c_fc.lora_A.weight is missing"),
-        ({"target_modules": ["h.0.attn.c_attn"]}, "h.1.attn.c_attn.lora_A.weight does not belong there"),
-    ],
-)
-def test_an_adapter_that_does_not_fit_is_refused(adapter, values, message):
-    change(adapter / "adapter_config.json", **values)
-    with pytest.raises(InputError, match=message):
-        PeftModel.from_pretrained(small_model("float32"), adapter)
-
-
-def test_keys_of_peft_that_change_nothing_are_accepted(adapter):
-    change(
-        adapter / "adapter_config.json", peft_version="0.99.0", megatron_core="megatron.core", new_key=None
-    )
-    again = PeftModel.from_pretrained(small_model("float32"), adapter)
-    assert again.method == LoRA(r=2)
-
-
-def test_a_folder_without_an_adapter_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no adapter_config\.json there"):
-        PeftModel.from_pretrained(small_model(), tmp_path)
-
-
-def test_full_fine_tuning_is_saved_as_a_plain_gpt2(tmp_path):
-    peft = PeftModel(small_model("float32"), Full())
-    peft.save_pretrained(tmp_path)
-    assert snapshot(GPT2.from_pretrained(tmp_path).weights) == snapshot(peft.weights)
-
-
-def test_float64_is_saved_and_loaded_as_float64(tmp_path):
-    peft = PeftModel(small_model("float64"), Full())
-    peft.save_pretrained(tmp_path)
-    again = PeftModel.from_pretrained(small_model("float64"), tmp_path)
-    assert snapshot(again.trainable) == snapshot(peft.trainable)
-
-
-def test_a_chain_of_several_methods_has_no_folder(tmp_path):
-    with pytest.raises(InputError, match="holds one method, and this model has 2"):
-        PeftModel(small_model(), [LoRA(r=1), Full()]).save_pretrained(tmp_path)

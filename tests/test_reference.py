@@ -23,7 +23,7 @@ from against import (
 from reference.fingerprint import fingerprint, fingerprint_error
 
 from minipeft import GPT2, Full, LoRA, PeftModel, pack
-from minipeft.files import read_json, read_safetensors
+from minipeft.files import read_json
 from minipeft.optim import learning_rate_at
 from minipeft.train import Training
 
@@ -91,25 +91,6 @@ def test_checkpoint_of_every_form_loads(form, dtype):
 @each_adapter
 def test_adapter_of_peft_merges_into_the_weights(name):
     assert_same_logits(packed_logits(tiny(name).merge_and_unload()), stored(name)["merged"])
-
-
-@each_adapter
-def test_adapter_of_peft_is_written_again_as_it_was(name, tmp_path):
-    tiny(name, "float32").save_pretrained(tmp_path)
-    ours, _ = read_safetensors(tmp_path / "adapter_model.safetensors")
-    theirs, _ = read_safetensors(REFERENCE / name / "adapter_model.safetensors")
-    assert ours.keys() == theirs.keys()
-    for key in theirs:
-        assert ours[key].dtype == theirs[key].dtype
-        np.testing.assert_array_equal(ours[key], theirs[key])
-
-
-@each_adapter
-def test_adapter_configuration_of_peft_is_written_again_as_it_was(name, tmp_path):
-    tiny(name).save_pretrained(tmp_path)
-    ours, theirs = (read_json(folder / "adapter_config.json") for folder in (tmp_path, REFERENCE / name))
-    for key in ours.keys() - {"base_model_name_or_path"}:
-        assert ours[key] == theirs[key] or sorted(ours[key]) == sorted(theirs[key]), key  # targets are a set
 
 
 # ------------------------------------------------------------------------------------------------- generation

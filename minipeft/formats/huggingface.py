@@ -90,7 +90,10 @@ UNREAD = {  # keys that say nothing about the function the adapter computes, on 
     "tokenizer_kwargs", "tokenizer_name_or_path",
 }  # fmt: skip
 READ = {"bias", "exclude_modules", "modules_to_save", "task_type", "use_dora"}  # beside the method's fields
-HOW_IT_BEGAN = {"eva", "orthogonal"}  # values of init_lora_weights that say no more than that; not pissa's kind
+HOW_IT_BEGAN = {
+    "eva",
+    "orthogonal",
+}  # values of init_lora_weights that say no more than that; not pissa's kind
 
 LAYERS = [  # of the largest GPT-2, and more: a method is asked about them before there is a model
     f"h.{i}.{kind}" for i in range(100)
@@ -110,11 +113,15 @@ def reads(folder):
 
 
 def parts(method):
-    """A method or chain -> (the adapter, PEFT's `bias`, the `Modules` or None); None where PEFT has no such."""
+    """A method or chain -> (the adapter, PEFT's `bias`, the `Modules` or None); None if PEFT has no such."""
     methods = method.methods if type(method) is Chain else [method]
     kinds = [type(m) for m in methods]
     adapters = [m for m in methods if file_type(m) is not None]
-    if len(adapters) != 1 or set(kinds) - {type(adapters[0]), BitFit, Modules} or len(set(kinds)) < len(kinds):
+    if (
+        len(adapters) != 1
+        or set(kinds) - {type(adapters[0]), BitFit, Modules}
+        or len(set(kinds)) < len(kinds)
+    ):
         return None
     adapter = adapters[0]
     bitfit, modules = (next((m for m in methods if type(m) is cls), None) for cls in (BitFit, Modules))
@@ -123,6 +130,8 @@ def parts(method):
         return None  # PEFT puts no adapter beside what is in modules_to_save
     if modules and isinstance(modules.target_modules, str):
         return None  # it is a list there
+    if modules and modules.select("wte.weight", None) and reads_embeddings(adapter):
+        return None  # PEFT reads the text from the base's wte
     if bitfit is None:
         return adapter, "none", modules
     own_biases = [name for name in LAYERS if bitfit.select(f"{name}.bias", None)] == targets
@@ -130,6 +139,11 @@ def parts(method):
         return None
     only = "lora_only" if file_type(adapter) == "LORA" else "vera_only"
     return adapter, "all" if bitfit.target_modules is None else only, modules
+
+
+def reads_embeddings(adapter):
+    """Does it put rows in front of the embeddings?"""
+    return isinstance(adapter, PromptTuning | PTuning)
 
 
 def file_type(method):
@@ -233,6 +247,10 @@ def methods_in(config, model_config, path):
             raise InputError(f"{path}: num_virtual_tokens is missing")
         cls = PrefixTuning if form.method is PrefixTuning else PromptTuning
         adapter = cls(own["num_virtual_tokens"])
+        if reads_embeddings(adapter) and any(m.endswith("wte") for m in config.get("modules_to_save") or ()):
+            raise InputError(
+                f"{path}: modules_to_save: PEFT itself does not use wte beside a prompt; take it out"
+            )
     else:
         if own.get("layers_to_transform") == ():  # as if there were none
             del own["layers_to_transform"]
@@ -282,7 +300,7 @@ def biases(adapter, config, model_config, path):
 
 
 def modules(config, model_config):
-    """PEFT's `modules_to_save` -> [Modules] or nothing. A tied head is no module: it trains where wte does."""
+    """PEFT's `modules_to_save` -> [Modules] or nothing. A tied head is no module: it trains with wte."""
     saved = [m for m in config.get("modules_to_save") or () if m != "lm_head" or model_config.head == m]
     return [Modules(tuple(saved))] if saved else []
 
@@ -370,8 +388,10 @@ def configuration(peft, path):
     if not read:
         return config
     as_read = config_of(Chain(methods_in(read, peft.config, path)), peft.model)
-    if as_read == config:
-        return FORMS[read["peft_type"]].defaults | config | read
+    if as_read == config:  # the table of P-tuning is a PromptTuning here, and P-tuning's in the file
+        form = FORMS[read["peft_type"]]
+        known = form.defaults.keys() | {f.name for f in fields(form.method)} | {"peft_type"}
+        return {key: value for key, value in config.items() if key in known} | read
     return config | {key: read[key] for key in read.keys() & UNREAD - {"peft_type"}}
 
 
@@ -389,9 +409,7 @@ def load(model, folder):
     places = in_file(adapter, peft.tensors, peft.selected)
     everything = peft.tensors | peft.selected
     expected = {without_prefix(key): (name, layout) for name, (key, layout) in places.items()}
-    shapes = {
-        key: LAYOUTS[layout][0](everything[name]).shape for key, (name, layout) in expected.items()
-    }
+    shapes = {key: LAYOUTS[layout][0](everything[name]).shape for key, (name, layout) in expected.items()}
     check_tensors(stored, shapes, path)
     for key, (name, layout) in expected.items():
         everything[name][...] = like(everything[name], LAYOUTS[layout][1](stored[key]))

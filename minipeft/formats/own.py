@@ -44,7 +44,7 @@ def save(peft, folder):
 
 
 def load(model, folder):
-    """`model` with the adapter. Raises InputError for a setting that is not known, or a tensor that does not fit."""
+    """`model` with the adapter. Raises InputError for an unknown setting, or a tensor that does not fit."""
     path = folder / TENSORS
     tensors, _ = read_safetensors(path)
     peft = PeftModel(model, restored(read_config(folder), tensors, folder / CONFIG))
@@ -75,7 +75,10 @@ def restored(config, tensors, path):
     kind = config.get("peft_type")
     if kind == OWN + "CHAIN":
         refuse_others(config, COMMON | {"methods"}, path)
-        return Chain([restored(part, tensors, path) for part in config.get("methods", ())])
+        parts = config.get("methods")
+        if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+            raise InputError(f"{path}: methods must be a list of configurations, not {parts!r}")
+        return Chain([restored(part, tensors, path) for part in parts])
     classes = {OWN + name.upper(): cls for name, cls in METHODS.items()}
     if kind not in classes:
         raise InputError(f"{path}: peft_type {kind!r} is not one of {', '.join([*classes, OWN + 'CHAIN'])}")

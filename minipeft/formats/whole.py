@@ -5,6 +5,7 @@ from ..files import check_tensors, load_gpt2, save_gpt2
 from ..gpt2 import GPT2
 from ..methods import Full
 from ..peft_model import PeftModel
+from .config import CONFIG
 
 
 def writes(method):
@@ -14,11 +15,12 @@ def writes(method):
 
 def reads(folder):
     """A config.json, and no adapter's."""
-    return (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file()
+    return (folder / "config.json").is_file() and not (folder / CONFIG).is_file()
 
 
 def save(peft, folder):
-    """Write the whole model."""
+    """Write the whole model. A folder that held an adapter holds this model from now on."""
+    (folder / CONFIG).unlink(missing_ok=True)
     save_gpt2(GPT2(peft.config, peft.weights, peft.tokenizer), folder)
 
 

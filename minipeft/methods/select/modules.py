@@ -11,8 +11,8 @@ from ..linear.targets import matches
 class Modules(Method):
     r"""$\theta \leftarrow \theta - \eta \nabla_\theta \ell$ for all $\theta$ in the modules named.
 
-    target_modules: names or ends of names after a dot, by the rules of `targets`: "ln_f", "mlp.c_proj", "wte",
-    "h.11", "lm_head" (where it is not tied). A module that holds others brings them along.
+    target_modules: names or ends of names after a dot, by the rules of `targets`: "ln_f", "mlp.c_proj",
+    "wte", "h.11", "lm_head" (where it is not tied). A module that holds others brings them along.
 
     It is mostly for a chain: [LoRA(), Modules(("ln_f",))] is PEFT's LoRA with modules_to_save=["ln_f"]. What
     another method acts beside, like LoRA's targets, can train here too, but PEFT's files cannot say that.
