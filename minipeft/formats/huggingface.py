@@ -90,10 +90,7 @@ UNREAD = {  # keys that say nothing about the function the adapter computes, on 
     "tokenizer_kwargs", "tokenizer_name_or_path",
 }  # fmt: skip
 READ = {"bias", "exclude_modules", "modules_to_save", "task_type", "use_dora"}  # beside the method's fields
-HOW_IT_BEGAN = {
-    "eva",
-    "orthogonal",
-}  # values of init_lora_weights that say no more than that; not pissa's kind
+HOW_IT_BEGAN = {"eva", "orthogonal"}  # values of init_lora_weights that leave the base as it is
 
 LAYERS = [  # of the largest GPT-2, and more: a method is asked about them before there is a model
     f"h.{i}.{kind}" for i in range(100)
