@@ -83,8 +83,8 @@ class PeftModel:
         loaded = PeftModel.from_pretrained(self.model, folder)
         if loaded.config != self.config:
             raise InputError(
-                f"{folder}: this adapter parts wte from the head that it is tied to, and so cannot stand beside "
-                "others: load it by PeftModel.from_pretrained"
+                f"{folder}: this adapter parts wte from the head that it is tied to, and so cannot stand "
+                "beside others: load it by PeftModel.from_pretrained"
             )
         self._attach(adapter_name, loaded.adapter(loaded.active_adapter))
 

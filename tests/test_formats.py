@@ -486,3 +486,20 @@ def test_the_list_of_a_chain_is_checked(tmp_path):
     write_safetensors(tmp_path / TENSORS, {})
     with pytest.raises(InputError, match="methods must be a list of configurations"):
         PeftModel.from_pretrained(small_model(), tmp_path)
+
+
+def test_an_adapter_that_needs_a_head_of_its_own_stands_alone():
+    peft = PeftModel(base(), LoRA(r=2))
+    with pytest.raises(InputError, match="this adapter parts wte from the head"):
+        peft.load_adapter(REFERENCE / "formats" / "lora-wte", "parted")
+    peft.load_adapter(REFERENCE / "formats" / "lora-tied", "tied")
+
+
+def test_what_a_file_said_stays_with_its_adapter(lora, tmp_path):
+    change(lora, revision="main")
+    peft = PeftModel(small_model(), LoRA(r=3))
+    peft.load_adapter(lora, "other")
+    for name, revision in {"default": None, "other": "main"}.items():
+        peft.set_adapter(name)
+        peft.save_pretrained(tmp_path / name)
+        assert read_json(tmp_path / name / CONFIG)["revision"] == revision

@@ -412,7 +412,7 @@ def load(model, folder):
         everything[name][...] = like(everything[name], LAYOUTS[layout][1](stored[key]))
     if (folder / ENCODER).is_file():
         peft = with_encoder(peft, config, folder)
-    peft.file_config = config
+    peft.file_config.update(config)
     return peft
 
 

@@ -45,3 +45,7 @@ class Modules(Method):
     def merge(self, weights, tensors):
         """Nothing to do: the trained modules are the base's."""
         return {}
+
+    def unmerge(self, weights, tensors):
+        """Nothing to do: `PeftModel.unmerge` puts the base's own back."""
+        return {}
