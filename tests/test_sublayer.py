@@ -23,6 +23,7 @@ from minipeft.methods.sublayer.adapter import Adapter, Houlsby
 from minipeft.methods.sublayer.fusion import AdapterFusion
 from minipeft.methods.sublayer.loreft import LoReFT
 from minipeft.methods.sublayer.parallel_adapter import ParallelAdapter
+from minipeft.methods.sublayer.reflections import reflect
 
 # ------------------------------------------------------------------------------------------- activations
 
@@ -57,6 +58,7 @@ def test_an_adapter_whose_up_matrix_is_zero_changes_nothing():
         (Adapter(output_adapter=False), "leave no place for an adapter"),
         (ParallelAdapter(reduction_factor=-1), "reduction_factor must be above 0, not -1"),
         (AdapterFusion(), "AdapterFusion needs trained adapters"),
+        (AdapterFusion({"a": ParallelAdapter()}), "AdapterFusion: 'a' does not follow a sublayer"),
         (AdapterFusion({"a": Adapter(), "b": Houlsby()}), "the adapters must agree in mh_adapter"),
         (LoReFT(r=0), r"rank r must be at least 1 and below n_embd \(12\), not 0"),
         (LoReFT(r=12), "rank r must be at least 1 and below"),
@@ -181,7 +183,7 @@ def reference(name):
         key, as_there = in_adapters(own.replace("_base", "_source"), tensor)  # a view
         if own.endswith("_base"):
             unit = key.removesuffix(".learned_source.weight")
-            tensor[...] = true[f"base {unit}"]
+            tensor[...] = reflect(true[f"base {unit}"].astype("float64"), np.eye(len(tensor)))
             files.pop(f"transformer.{unit}.projection.parametrizations.weight.0.base")
         else:
             as_there[...] = files.pop(f"transformer.{key}")

@@ -8,8 +8,8 @@ and names as in AdapterHub's `adapters`; as there, `dropout` falls on all of y'.
 
 Q stays orthonormal because it is made of reflections, as in PyTorch's `orthogonal`, which AdapterHub uses:
     Q = -B H_1 ... H_R E      E (C, R): the unit matrix's first columns;  H_i: see `reflections`
-What trains is V, the matrix of the H_i. B, a frozen rotation, is where Q starts: with V zero,
--H_1 ... H_R E = E. PyTorch keeps B as a matrix (C, C); here it is R reflections as well.
+What trains is V, the matrix of the H_i. B (C, C), a frozen rotation, is where Q starts: with V zero,
+-H_1 ... H_R E = E. AdapterHub keeps it whole in its files, and so it is here.
 """
 
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class LoReFT(Method):
             draw = lambda *shape: rng.uniform(-(C**-0.5), C**-0.5, shape)
             tensors |= {f"{unit}_source": draw(C, self.r), f"{unit}_source_bias": draw(self.r)}
             if self.orthogonality:
-                tensors[f"{unit}_base"] = random_reflections(C, self.r, rng)
+                tensors[f"{unit}_base"] = reflect(random_reflections(C, self.r, rng), np.eye(C))
                 tensors[f"{unit}_reflections"] = np.zeros((C, self.r))
             else:
                 tensors[f"{unit}_subspace"] = draw(C, self.r)
@@ -92,15 +92,14 @@ class LoReFT(Method):
                 E = -xp_of(V).eye(*V.shape, dtype=V.dtype)
                 inner = reflect(V, E)  # (C, R)
                 B = tensors[name.replace("_reflections", "_base")]
-                made[name.replace("_reflections", "_subspace")] = (reflect(B, inner), name, V, B, inner)
+                made[name.replace("_reflections", "_subspace")] = (B @ inner, name, V, B, inner)
         return tensors | {name: cache[0] for name, cache in made.items()}, made
 
     def finish(self, dtensors, made):
-        """forward: Q = B inner, B a product of reflections; inner = -H_1 ... H_R E."""
+        """forward: Q = B inner, inner = -H_1 ... H_R E."""
         turned = {name: g for name, g in dtensors.items() if name not in made}
         for subspace, (_, name, V, B, inner) in made.items():
-            dinner = reflect(B, dtensors[subspace], transposed=True)
-            turned[name] = reflect_backward(dinner, V, inner)
+            turned[name] = reflect_backward(B.T @ dtensors[subspace], V, inner)
         return turned
 
     def rows(self, step):

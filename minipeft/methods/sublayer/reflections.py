@@ -22,10 +22,9 @@ def reflected(v, E):
     return E - v[:, None] * ((2 / (v @ v)) * (v @ E))
 
 
-def reflect(V, E, transposed=False):
-    """H_1 ... H_R E, or transposed: H_R ... H_1 E, its inverse.  V, E (C, R)."""
-    order = range(V.shape[1])
-    for i in order if transposed else reversed(order):
+def reflect(V, E):
+    """H_1 ... H_R E.  V (C, R), E with C rows."""
+    for i in reversed(range(V.shape[1])):
         E = reflected(mirror(V, i), E)
     return E
 
