@@ -19,7 +19,7 @@ import numpy as np
 from ...backend import to_host, xp_of
 from ...errors import InputError
 from ..base import Method
-from .adapter import Adapter
+from .adapter import Adapter, Houlsby
 from .bottleneck import bottleneck, bottleneck_backward
 
 
@@ -58,6 +58,8 @@ class AdapterFusion(Method):
         """The adapters; Q, W N(0, 0.02), b, c zero, V almost 1. Raises InputError if the adapters differ."""
         if not self.adapters:
             raise InputError("AdapterFusion needs trained adapters: AdapterFusion.of({name: model, ...})")
+        if wrong := [name for name, a in self.adapters.items() if type(a) not in (Adapter, Houlsby)]:
+            raise InputError(f"AdapterFusion: {wrong[0]!r} does not follow a sublayer as an Adapter does")
         first, *others = self.adapters.values()
         for key in ("mh_adapter", "output_adapter", "leave_out", "original_ln_before"):
             if any(getattr(a, key) != getattr(first, key) for a in others):
