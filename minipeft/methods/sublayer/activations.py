@@ -56,7 +56,7 @@ def activation_backward(da, slope):
 
 ACTIVATIONS = {
     "relu": relu, "tanh": tanh, "swish": swish, "silu": swish, "gelu": gelu, "gelu_new": gelu_new,
-    None: identity,
+    "linear": identity, None: identity,
 }  # fmt: skip
 
 
