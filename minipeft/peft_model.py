@@ -24,7 +24,7 @@ class Attached:
     selected   copies of the base parameters that the method selects
     weights    the base parameters as the forward sees them, the selected ones among them
     trainable  those of `tensors` and `selected` that an optimizer changes, in place
-    file_config  adapter_config.json as it was read, where the adapter came from a file; else {}
+    unread     {file: what it held besides}: kept from the folder that the adapter was read from, for a save
     """
 
     method: Method
@@ -32,7 +32,7 @@ class Attached:
     selected: dict
     weights: dict
     trainable: dict
-    file_config: dict = field(default_factory=dict)
+    unread: dict = field(default_factory=dict)
 
     @classmethod
     def on(cls, model, methods, seed):
@@ -60,7 +60,7 @@ class PeftModel:
     model     the base; its arrays are never written to
     adapters  {name: Attached}
 
-    `method`, `tensors`, `selected`, `weights`, `trainable` and `file_config` are those of the active adapter.
+    `method`, `tensors`, `selected`, `weights`, `trainable` and `unread` are those of the active adapter.
     """
 
     def __init__(self, model, methods=(), seed=0, adapter_name="default"):
@@ -144,7 +144,7 @@ class PeftModel:
     def _show(self, adapter):
         self.method, self.tensors, self.selected = adapter.method, adapter.tensors, adapter.selected
         self.weights, self.trainable = adapter.weights, adapter.trainable
-        self.file_config = adapter.file_config
+        self.unread = adapter.unread
 
     def mixed(self, adapter_names):
         """This model with an adapter for each sequence of a call: see `MixedModel`."""

@@ -381,7 +381,7 @@ def configuration(peft, path):
     As long as the file that the adapter came from stands for the same method, it is written as it was, with
     the keys that it lacks; else what it says beside the method is kept.
     """
-    config, read = config_of(peft.method, peft.model), peft.file_config
+    config, read = config_of(peft.method, peft.model), peft.unread.get(CONFIG, {})
     if not read:
         return config
     as_read = config_of(Chain(methods_in(read, peft.config, path)), peft.model)
@@ -412,7 +412,7 @@ def load(model, folder):
         everything[name][...] = like(everything[name], LAYOUTS[layout][1](stored[key]))
     if (folder / ENCODER).is_file():
         peft = with_encoder(peft, config, folder)
-    peft.file_config.update(config)
+    peft.unread[CONFIG] = config
     return peft
 
 
