@@ -50,6 +50,7 @@ def test_an_adapter_whose_up_matrix_is_zero_changes_nothing():
     [
         (Adapter(reduction_factor=0), "reduction_factor must be above 0, not 0"),
         (Adapter(reduction_factor={"0": 2}), 'needs a "default"'),
+        (Adapter(reduction_factor={0: 2, "default": 4}), "has its numbers as words"),
         (Adapter(non_linearity="softmax"), "non_linearity must be one of 'relu', .* not 'softmax'"),
         (Adapter(scaling="big"), "scaling must be a number, 'learned' or 'channel', not 'big'"),
         (Adapter(init_weights="zero"), "init_weights must be one of bert, .* not 'zero'"),

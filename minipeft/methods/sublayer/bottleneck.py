@@ -25,6 +25,8 @@ def check_bottleneck(method):
             raise InputError(f"reduction_factor must be above 0, not {factor}")
     if isinstance(factors, dict) and "default" not in factors:
         raise InputError('reduction_factor by layer needs a "default" for the other layers')
+    if isinstance(factors, dict) and not all(isinstance(layer, str) for layer in factors):
+        raise InputError('reduction_factor by layer has its numbers as words: {"0": 8, "default": 16}')
     if isinstance(method.scaling, str) and method.scaling not in ("learned", "channel"):
         raise InputError(f"scaling must be a number, 'learned' or 'channel', not {method.scaling!r}")
     if method.init_weights not in INITS:
