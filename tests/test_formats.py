@@ -82,6 +82,9 @@ def in_order(config):
 @pytest.mark.parametrize("name", CASES)
 def test_saved_and_loaded_is_the_same(name, dtype, tmp_path):
     peft = trained(CASES[name], dtype)
+    for tensor, V in peft.tensors.items():
+        if tensor.endswith("_reflections"):
+            np.fill_diagonal(V, -1)  # as AdapterHub's files have it; nothing reads it
     peft.save_pretrained(tmp_path)
     again = PeftModel.from_pretrained(peft.model, tmp_path)
     assert snapshot(again.tensors) == snapshot(peft.tensors)

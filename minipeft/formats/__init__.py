@@ -12,9 +12,9 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..methods import Chain
-from . import huggingface, own, whole
+from . import adapterhub, huggingface, own, whole
 
-FORMATS = (whole, huggingface, own)  # the first that writes a method does; `own` writes every one
+FORMATS = (whole, adapterhub, huggingface, own)  # the first that writes a method does; `own` writes every one
 
 
 def save_adapter(peft, folder):

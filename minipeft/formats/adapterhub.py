@@ -48,12 +48,13 @@ from ..methods import (
     UniPELT,
 )
 from ..peft_model import PeftModel
+from .config import CONFIG, read_object
 
 METHODS = (Adapter, Houlsby, ParallelAdapter, AdapterFusion, LoReFT, MAM, UniPELT)
 VERSION = "adapters.1.3.0"
 NAME = "minipeft"  # of an adapter that was not read from a file, where it has one
 
-CONFIG, TENSORS = "adapter_config.json", "adapter.safetensors"
+TENSORS = "adapter.safetensors"
 FUSION_CONFIG, FUSION_TENSORS = "adapter_fusion_config.json", "model_adapter_fusion.safetensors"
 SETUP, HEAD = "adapter_setup.json", "model_head.safetensors"
 
@@ -75,7 +76,7 @@ def reads(folder):
     folder = Path(folder)
     if (folder / SETUP).is_file() or (folder / FUSION_CONFIG).is_file() or fusions_in(folder):
         return True
-    return (folder / CONFIG).is_file() and "peft_type" not in read_json(folder / CONFIG)
+    return (folder / CONFIG).is_file() and "config" in read_object(folder / CONFIG)
 
 
 def save(peft, folder):
@@ -465,7 +466,7 @@ def write_config(peft, folder, file, names, inner):
 
 def read_config(path, model):
     """A configuration file. Raises InputError where it is for another model, or older than "version"."""
-    config = read_json(path)
+    config = read_object(path)
     if config.get("model_type", "gpt2") != "gpt2":
         raise InputError(f"{path}: model_type = {config['model_type']!r}; this is a GPT-2")
     if config.get("hidden_size", model.config.n_embd) != model.config.n_embd:

@@ -11,9 +11,14 @@ CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 
 def read_config(folder):
     """The folder's adapter_config.json as a dict. Raises InputError where it is none."""
-    config = read_json(folder / CONFIG)
+    return read_object(folder / CONFIG)
+
+
+def read_object(path):
+    """A JSON file as a dict. Raises InputError where it is none."""
+    config = read_json(path)
     if not isinstance(config, dict):
-        raise InputError(f"{folder / CONFIG}: not a JSON object of settings")
+        raise InputError(f"{path}: not a JSON object of settings")
     return config
 
 
