@@ -14,7 +14,7 @@ from .errors import InputError
 from .files import write_json
 
 LORA = ("r=16", "lora_alpha=32", "target_modules=all-linear")
-# A method's own settings, and those of training: the better of two or three rates, tried on the embedded model.
+# A method's own settings, and those of training: of two or three rates the better, on the embedded model.
 RECIPES = {
     "full": ((), {"learning_rate": 2e-3}),
     "bitfit": ((), {"learning_rate": 6e-2}),
