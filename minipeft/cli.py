@@ -11,6 +11,7 @@ from .commands import (
     generate_command,
     gradcheck_command,
     info_command,
+    merge_command,
     pretrain_command,
     train_command,
 )
@@ -18,6 +19,7 @@ from .errors import InputError
 from .train import Training
 
 TINY = "weights/tiny"  # the embedded model
+ADAPTER = "a folder that `minipeft train` or Hugging Face PEFT wrote"
 
 
 def main(argv=None):
@@ -70,6 +72,11 @@ def parser():
     p = add("evaluate", evaluate_command, model_options, adapter_options)
     p.add_argument("--task", default="data-to-text", help="a built-in task")
     p.add_argument("--data", help="a JSONL file, instead of a task")
+    p = add("merge", merge_command, model_options)
+    p.add_argument(
+        "--adapter", required=True, help="a folder that `minipeft train` or Hugging Face PEFT wrote"
+    )
+    p.add_argument("--out", required=True, help="the folder to write")
     p = add("gradcheck", gradcheck_command, model_options, method_options)
     p.add_argument("--elements", type=int, default=2, help="single elements to check in each tensor")
     p.add_argument("--seed", type=int, default=0, help="of the batch, the noise and the directions")
@@ -96,7 +103,7 @@ def model_options(p):
 
 def adapter_options(p):
     """--adapter."""
-    p.add_argument("--adapter", help="a folder that `minipeft train` or Hugging Face PEFT wrote")
+    p.add_argument("--adapter", help=ADAPTER)
 
 
 def data_options(p):

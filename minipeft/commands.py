@@ -82,6 +82,23 @@ def generate_command(args):
     print()
 
 
+def merge_command(args):
+    """Write base and adapter as one plain GPT-2, which `transformers` loads."""
+    from .files import find_folder
+
+    out = Path(args.out)
+    if out.resolve() == find_folder(args.model).resolve() or (out / "adapter_config.json").exists():
+        raise InputError(f"{out}: this folder holds a base or an adapter: choose another --out")
+    peft = load_with_adapter(args)
+    try:
+        merged = peft.merge_and_unload()
+    except InputError as error:
+        raise InputError(f"{args.adapter}: {error}") from None
+    merged.save_pretrained(out)
+    result = {"folder": str(out), "parameters": merged.num_parameters}
+    show(args, result, f"a plain GPT-2 of {merged.num_parameters:,} parameters in {out}/")
+
+
 def gradcheck_command(args):
     """Compare every gradient with differences of the loss, in float64; exit code 1 if one is off."""
     import numpy as np

@@ -5,23 +5,19 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from folders import ROWS, write_adapters, write_model
 
-from minipeft import GPT2, GPT2Config, ops, runs
+from minipeft import GPT2, GPT2Config, PeftModel, ops, runs
 from minipeft.cli import main
-from minipeft.pretrain import train_tokenizer
-
-ROWS = [{"prompt": f"name : {n} | food : {f} ||", "completion": f" {n} serves {f} food."}
-        for n in ("The Eagle", "Blue Fish", "Old Inn") for f in ("French", "Thai")]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A small model with a tokenizer, and data files, in one folder."""
+    """A small model with a tokenizer, adapters on it, and data files, in one folder."""
     path = tmp_path_factory.mktemp("model")
-    tokenizer = train_tokenizer([r["prompt"] + r["completion"] for r in ROWS], 300)
-    config = GPT2Config(vocab_size=300, n_positions=320, n_embd=16, n_layer=2, n_head=2)
-    GPT2.random(config, tokenizer=tokenizer).save_pretrained(path)
+    write_adapters(write_model(path), path)
     (path / "train.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
     (path / "eval.jsonl").write_text("\n".join(map(json.dumps, ROWS[:2])))
     (path / "broken.jsonl").write_text(json.dumps(ROWS[0]) + "\n{")
@@ -103,6 +99,18 @@ def test_several_prompts_come_from_standard_input(folder, capsys, monkeypatch):
     assert code == 0 and out.startswith("name :") and out.count("\nfood :") == 1
 
 
+@pytest.mark.parametrize("adapter", ["low_rank", "bias"])
+def test_merge_writes_a_plain_model_with_the_same_logits(adapter, folder, tmp_path, capsys):
+    command = ["merge", "--model", folder, "--adapter", folder / adapter, "--out", tmp_path]
+    result = result_of(capsys, *command)
+    merged, base, ids = GPT2.from_pretrained(tmp_path), GPT2.from_pretrained(folder), [[5, 9, 2]]
+    assert result == {"folder": str(tmp_path), "parameters": base.num_parameters}
+    expected = PeftModel.from_pretrained(base, folder / adapter).logits(ids)[0]
+    assert np.allclose(merged.logits(ids)[0], expected, atol=1e-5)
+    assert not np.allclose(base.logits(ids)[0], expected, atol=1e-2)
+    assert merged.tokenizer.get_vocab() == base.tokenizer.get_vocab()
+
+
 def test_a_task_is_trained_on_and_scored(folder, tmp_path, capsys, few_rows):
     result = result_of(capsys, "train", "--model", folder, "--steps", 2, "--out", tmp_path / "run")
     assert set(result["scores"]) == {"slots", "exact"} and len(result["samples"]) == 3
@@ -174,6 +182,10 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "evaluate --model {} --data {}/broken.jsonl": "broken.jsonl, line 2",
     "generate --model {} x --max-new-tokens 999": "more than the model's 320 positions",
     "generate --model {} x --device cuda": "device 'cuda' needs",
+    "merge --model {} --adapter {}/prefix --out {}/merged": "prefix: PrefixTuning cannot be merged: it adds",
+    "merge --model {} --adapter {}/bias --out {}": "this folder holds a base or an adapter",
+    "merge --model {} --adapter {}/bias --out {}/bias": "this folder holds a base or an adapter",
+    "merge --model {} --adapter {}/none --out {}/merged": "no adapter_config.json there",
     "gradcheck --method foo": "no method is called 'foo'",
     "info nowhere": "nowhere: no such folder",
     "download gpt5": "no published GPT-2 is called 'gpt5'",
@@ -188,8 +200,11 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(command, folder, capsys, tm
     assert err.startswith("minipeft: ") and err.count("\n") == 1 and BAD[command] in err
 
 
+COMMANDS = ["compare", "train", "generate", "evaluate", "merge", "gradcheck", "pretrain", "download", "info"]
+
+
 def test_help_for_every_command():
-    for command in ("compare", "train", "generate", "evaluate", "gradcheck", "pretrain", "download", "info"):
+    for command in COMMANDS:
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])
         assert done.value.code == 0

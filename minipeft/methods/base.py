@@ -131,7 +131,8 @@ class Method:
 
         Raises InputError where no weights can.
         """
-        raise InputError(f"{type(self).__name__} cannot be merged into the base weights")
+        name = type(self).__name__
+        raise InputError(f"{name} cannot be merged: it adds a computation that is in no weight of a GPT-2")
 
     def unmerge(self, weights, tensors):
         """What `merge` was given, from what it made, to rounding. Raises InputError where that is lost."""
