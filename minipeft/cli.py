@@ -51,9 +51,8 @@ def parser():
 
     def add(name, function, *groups):
         text = function.__doc__
-        p = commands.add_parser(
-            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        summary, formatter = text.partition("\n")[0], argparse.ArgumentDefaultsHelpFormatter
+        p = commands.add_parser(name, help=summary, description=text, formatter_class=formatter)
         p.set_defaults(command=function)
         for group in groups:
             group(p)
@@ -68,7 +67,7 @@ def parser():
     p = add(
         "train", train_command, model_options, data_options, method_options, distill_options, training_options
     )
-    p = add("generate", generate_command, model_options, adapter_options, generation_options)
+    p = add("generate", generate_command, model_options, adapters_options, prompt_options, decoding_options)
     p = add("evaluate", evaluate_command, model_options, adapter_options)
     p.add_argument("--task", default="data-to-text", help="a built-in task")
     p.add_argument("--data", help="a JSONL file, instead of a task")
@@ -104,6 +103,16 @@ def model_options(p):
 def adapter_options(p):
     """--adapter."""
     p.add_argument("--adapter", help=ADAPTER)
+
+
+def adapters_options(p):
+    """--adapter, as often as wanted."""
+    p.add_argument(
+        "--adapter",
+        action="append",
+        metavar="[NAME=]FOLDER",
+        help=f"{ADAPTER}; again for more of them; none: the base (default: the base alone)",
+    )
 
 
 def data_options(p):
@@ -147,9 +156,15 @@ def training_options(p):
         )
 
 
-def generation_options(p):
-    """How to decode."""
+def prompt_options(p):
+    """The prompts, and beam search."""
     p.add_argument("prompt", nargs="*", help="text to continue; without one, lines of standard input")
+    p.add_argument("--beams", type=int, default=1, help="beam search with so many beams")
+    p.add_argument("--length-penalty", type=float, default=1.0, help="of beam search")
+
+
+def decoding_options(p):
+    """How to choose each token."""
     p.add_argument("--max-new-tokens", type=int, default=60, help="tokens to add at most")
     p.add_argument("--sample", action="store_true", help="sample instead of taking the likeliest token")
     p.add_argument("--temperature", type=float, default=1.0, help="of sampling")
@@ -158,6 +173,4 @@ def generation_options(p):
         "--top-p", type=float, default=1.0, help="sample among the likeliest that hold this probability"
     )
     p.add_argument("--repetition-penalty", type=float, default=1.0, help="above 1: repeat less")
-    p.add_argument("--beams", type=int, default=1, help="beam search with so many beams")
-    p.add_argument("--length-penalty", type=float, default=1.0, help="of beam search")
     p.add_argument("--seed", type=int, default=0, help="of sampling")

@@ -59,26 +59,36 @@ def evaluate_command(args):
 
 
 def generate_command(args):
-    """Continue one or more prompts, given as arguments or line by line on standard input."""
-    model = load_with_adapter(args)
+    """Continue one or more prompts, given as arguments or line by line on standard input.
+
+    With several --adapter, the same prompt under each of them; as JSON {name: text}.
+    """
+    from .named_adapters import generate_under, load_named, named_folders
+    from .runs import load_model
+
+    folders = named_folders(args.adapter or ["none"])
+    peft = load_named(load_model(args.model, device=args.device), folders)
     prompts = args.prompt or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not prompts:
         raise InputError("no prompt: give one as an argument, or lines on standard input")
-    options = {
-        "max_new_tokens": args.max_new_tokens, "do_sample": args.sample, "temperature": args.temperature,
-        "top_k": args.top_k, "top_p": args.top_p, "repetition_penalty": args.repetition_penalty,
-        "num_beams": args.beams, "length_penalty": args.length_penalty, "seed": args.seed,
-    }  # fmt: skip
+    options = generation_settings(args) | {"num_beams": args.beams, "length_penalty": args.length_penalty}
+    if len(folders) > 1:
+        outputs = generate_under(peft, list(folders), prompts, **options)
+        rows = [dict(zip(outputs, texts, strict=True)) for texts in zip(*outputs.values(), strict=True)]
+        blocks = [side_by_side(prompt, row) for prompt, row in zip(prompts, rows, strict=True)]
+        show(args, rows if len(rows) > 1 else rows[0], "\n\n".join(blocks))
+        return
+    peft.set_adapter(*folders)
     if args.json or len(prompts) > 1:
-        outputs = model.generate(prompts, **options)
+        outputs = peft.generate(prompts, **options)
         rows = [{"prompt": p, "output": o} for p, o in zip(prompts, outputs, strict=True)]
         show(args, rows, "\n".join(r["prompt"] + r["output"] for r in rows))
         return
     print(prompts[0], end="", flush=True)
     if args.beams > 1:  # a beam is known only at the end
-        print(model.generate(prompts[0], **options))
+        print(peft.generate(prompts[0], **options))
         return
-    model.generate(prompts[0], on_text=lambda piece: print(piece, end="", flush=True), **options)
+    peft.generate(prompts[0], on_text=lambda piece: print(piece, end="", flush=True), **options)
     print()
 
 
@@ -207,6 +217,22 @@ def load_with_adapter(args):
 
     model = load_model(args.model, device=args.device)
     return PeftModel.from_pretrained(model, args.adapter) if args.adapter else PeftModel(model)
+
+
+def generation_settings(args):
+    """How to decode, as `generate` takes it."""
+    return {
+        "max_new_tokens": args.max_new_tokens, "do_sample": args.sample, "temperature": args.temperature,
+        "top_k": args.top_k, "top_p": args.top_p, "repetition_penalty": args.repetition_penalty,
+        "seed": args.seed,
+    }  # fmt: skip
+
+
+def side_by_side(prompt, outputs):
+    """A prompt and {name: what follows it}, one below the other, the names in a column."""
+    width = max(map(len, outputs))
+    lines = [f"{name.ljust(width)} :{text}" for name, text in outputs.items()]
+    return "\n".join([f"prompt: {prompt}", *lines])
 
 
 def scores_in_words(result):

@@ -10,6 +10,11 @@ from .methods.mixed import Mixed
 BASE = "__base__"  # the name of no adapter at all, as in Hugging Face PEFT
 
 
+def changes_base(adapter, model):
+    """Does this adapter compute with weights of its own in place of the base's (BitFit, PiSSA, ...)?"""
+    return any(w is not model.weights[name] for name, w in adapter.weights.items())
+
+
 class MixedModel:
     """The adapters of a PeftModel, one for each sequence of a call, in the sequences' order.
 
@@ -25,7 +30,7 @@ class MixedModel:
         self.peft, self.names = peft, list(dict.fromkeys(adapter_names))
         self.under = [peft.adapter(name) for name in self.names]
         for name, adapter in zip(self.names, self.under, strict=True):
-            if any(w is not self.weights[n] for n, w in adapter.weights.items()):
+            if changes_base(adapter, peft.model):
                 raise InputError(f"the adapter {name!r} changes weights of the base: it cannot share a batch")
         numbers = [self.names.index(name) for name in adapter_names]
         self.order = sorted(range(len(numbers)), key=numbers.__getitem__)

@@ -111,6 +111,28 @@ def test_merge_writes_a_plain_model_with_the_same_logits(adapter, folder, tmp_pa
     assert merged.tokenizer.get_vocab() == base.tokenizer.get_vocab()
 
 
+def test_the_same_prompt_under_several_adapters(folder, capsys):
+    """Two share a batch, the third has a base of its own: each gives what it gives alone."""
+    names = {"none": "none", "low_rank": folder / "low_rank", "b": f"b={folder / 'bias'}",
+             "prefix": folder / "prefix", "low_rank-2": folder / "low_rank"}  # fmt: skip
+    command = ["generate", "--model", folder, "--max-new-tokens", 6, "name :"]
+    alone = {}
+    for name, given in names.items():
+        (row,) = result_of(capsys, *command, "--adapter", given)
+        alone[name] = row["output"]
+    assert len(set(alone.values())) == 4  # each of the four says something else
+
+    several = [word for given in names.values() for word in ("--adapter", given)]
+    together = result_of(capsys, *command, *several)
+    assert together == alone and list(together) == list(names)
+    code, text, _ = call(capsys, *command, *several)
+    assert code == 0 and text.startswith("prompt: name :\nnone       :") and "\nb          :" in text
+    rows = result_of(capsys, *command, "food :", *several)
+    assert rows[0] == alone and rows[1] != alone and list(rows[1]) == list(names)
+    beams = result_of(capsys, *command, *several, "--beams", 2)
+    assert list(beams) == list(names)
+
+
 def test_a_task_is_trained_on_and_scored(folder, tmp_path, capsys, few_rows):
     result = result_of(capsys, "train", "--model", folder, "--steps", 2, "--out", tmp_path / "run")
     assert set(result["scores"]) == {"slots", "exact"} and len(result["samples"]) == 3
@@ -182,6 +204,9 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "evaluate --model {} --data {}/broken.jsonl": "broken.jsonl, line 2",
     "generate --model {} x --max-new-tokens 999": "more than the model's 320 positions",
     "generate --model {} x --device cuda": "device 'cuda' needs",
+    "generate --model {} x --adapter a={}/bias --adapter a={}/prefix": "two adapters are called 'a'",
+    "generate --model {} x --adapter none={}/bias": "write name=folder; none is the base",
+    "generate --model {} x --adapter a={}/nowhere": "no adapter_config.json there",
     "merge --model {} --adapter {}/prefix --out {}/merged": "prefix: PrefixTuning cannot be merged: it adds",
     "merge --model {} --adapter {}/bias --out {}": "this folder holds a base or an adapter",
     "merge --model {} --adapter {}/bias --out {}/bias": "this folder holds a base or an adapter",
