@@ -5,6 +5,7 @@ import sys
 import warnings
 
 from .commands import (
+    chat_command,
     compare_command,
     download_command,
     evaluate_command,
@@ -49,15 +50,16 @@ def parser():
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name, function, *groups):
+    def add(name, function, *groups, result=True):
         text = function.__doc__
         summary, formatter = text.partition("\n")[0], argparse.ArgumentDefaultsHelpFormatter
         p = commands.add_parser(name, help=summary, description=text, formatter_class=formatter)
         p.set_defaults(command=function)
         for group in groups:
             group(p)
-        p.add_argument("--json", action="store_true", help="print the result as JSON")
-        p.add_argument("--quiet", action="store_true", help="no progress bars")
+        if result:
+            p.add_argument("--json", action="store_true", help="print the result as JSON")
+            p.add_argument("--quiet", action="store_true", help="no progress bars")
         return p
 
     p = add("compare", compare_command, model_options, data_options, training_options)
@@ -68,6 +70,7 @@ def parser():
         "train", train_command, model_options, data_options, method_options, distill_options, training_options
     )
     p = add("generate", generate_command, model_options, adapters_options, prompt_options, decoding_options)
+    p = add("chat", chat_command, model_options, adapters_options, decoding_options, result=False)
     p = add("evaluate", evaluate_command, model_options, adapter_options)
     p.add_argument("--task", default="data-to-text", help="a built-in task")
     p.add_argument("--data", help="a JSONL file, instead of a task")

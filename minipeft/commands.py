@@ -109,6 +109,21 @@ def merge_command(args):
     show(args, result, f"a plain GPT-2 of {merged.num_parameters:,} parameters in {out}/")
 
 
+def chat_command(args):
+    """Continue what is typed, line by line, and switch between adapters by name."""
+    from .chat import Chat
+    from .named_adapters import load_named, named_folders
+    from .runs import load_model
+
+    folders = named_folders(args.adapter or [])
+    peft = load_named(load_model(args.model, device=args.device), folders)
+    peft.set_adapter(next(iter(folders), peft.active_adapter))
+    settings = generation_settings(args)
+    if not settings.pop("do_sample"):
+        settings["temperature"] = 0.0  # how a chat says it
+    Chat(peft, settings).run()
+
+
 def gradcheck_command(args):
     """Compare every gradient with differences of the loss, in float64; exit code 1 if one is off."""
     import numpy as np

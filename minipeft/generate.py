@@ -123,6 +123,8 @@ def generate_ids(
         raise InputError(f"temperature must be above 0, not {temperature}: leave out sampling for greedy")
     if do_sample and not 0 < top_p <= 1:
         raise InputError(f"top_p must be above 0 and at most 1, not {top_p}")
+    if not repetition_penalty > 0:
+        raise InputError(f"repetition_penalty must be above 0, not {repetition_penalty}: 1 changes nothing")
     check(model, prompts, max_new_tokens)
     if num_beams > 1:
         if do_sample:
@@ -253,10 +255,32 @@ def log_softmax(z):
 # ------------------------------------------------------------------------------------------------- text
 
 
+class TextStream:
+    """Tokens -> text as they come. A character may take several tokens: it comes with the last of them."""
+
+    def __init__(self, tokenizer):
+        from tokenizers.decoders import DecodeStream
+
+        self.tokenizer, self.stream, self.waiting = tokenizer, DecodeStream(skip_special_tokens=True), []
+
+    def add(self, token):
+        """-> the text that this token completes, often empty where characters are long."""
+        self.waiting.append(token)
+        piece = self.stream.step(self.tokenizer, token)
+        if piece:
+            self.waiting.clear()
+        return piece or ""
+
+    def rest(self):
+        """-> what stands for a character that never became whole."""
+        return self.tokenizer.decode(self.waiting)
+
+
 def generate(model, prompt, on_text=None, **options):
     """Text -> its continuation; a list of texts -> a list of continuations. Options: see `generate_ids`.
 
-    on_text(piece): called with each piece of the continuation as it comes; for a single prompt.
+    on_text(piece): called with the continuation as it comes, "" where a character is not whole yet; for a
+    single prompt.
     Raises InputError if the model has no tokenizer.
     """
     if model.tokenizer is None:
@@ -264,14 +288,9 @@ def generate(model, prompt, on_text=None, **options):
     texts = [prompt] if isinstance(prompt, str) else list(prompt)
     prompts = [model.tokenizer.encode(text).ids for text in texts]
     if on_text:
-        from tokenizers.decoders import DecodeStream
-
-        stream = DecodeStream()  # a character may take several tokens
-
-        def on_token(_, token):
-            if piece := stream.step(model.tokenizer, token):
-                on_text(piece)
-
-        options["on_token"] = on_token
+        stream = TextStream(model.tokenizer)
+        options["on_token"] = lambda _, token: on_text(stream.add(token))
     outputs = [model.tokenizer.decode(ids) for ids in model.generate_ids(prompts, **options)]
+    if on_text:
+        on_text(stream.rest())
     return outputs[0] if isinstance(prompt, str) else outputs

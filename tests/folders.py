@@ -18,8 +18,10 @@ ADAPTERS = {  # one that writes into the base, one with virtual tokens, one that
 def write_model(folder):
     """A GPT-2 of random weights. -> the model."""
     tokenizer = train_tokenizer([r["prompt"] + r["completion"] for r in ROWS], 300)
-    config = GPT2Config(vocab_size=300, n_positions=320, n_embd=16, n_layer=2, n_head=2)
-    model = GPT2.random(config, tokenizer=tokenizer)
+    # a tied head tends to repeat the last token, whatever came before
+    shape = {"vocab_size": 300, "n_positions": 320, "n_embd": 16, "n_layer": 2, "n_head": 2}
+    model = GPT2.random(GPT2Config(**shape, tie_word_embeddings=False), tokenizer=tokenizer)
+    scramble(model.weights, scale=0.2)
     model.save_pretrained(folder)
     return model
 

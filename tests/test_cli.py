@@ -159,7 +159,7 @@ def test_gradcheck_passes(method, folder, capsys):
     args = ["gradcheck", "--model", folder, "--method", method, *settings, "--elements", 1, "--quiet"]
     code, out, _ = call(capsys, *args)
     assert code == 0 and "passed: worst" in out
-    assert out.count("\n") == (5 if method == "lora" else 29)  # a line a tensor, and the last
+    assert out.count("\n") == (5 if method == "lora" else 30)  # a line a tensor, and the last
 
 
 def test_gradcheck_fails_with_code_1_on_a_wrong_backward(folder, capsys, monkeypatch):
@@ -225,7 +225,18 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(command, folder, capsys, tm
     assert err.startswith("minipeft: ") and err.count("\n") == 1 and BAD[command] in err
 
 
-COMMANDS = ["compare", "train", "generate", "evaluate", "merge", "gradcheck", "pretrain", "download", "info"]
+COMMANDS = [
+    "compare",
+    "train",
+    "generate",
+    "evaluate",
+    "chat",
+    "merge",
+    "gradcheck",
+    "pretrain",
+    "download",
+    "info",
+]
 
 
 def test_help_for_every_command():

@@ -118,6 +118,7 @@ def test_repetition_penalty_divides_positive_and_multiplies_negative_scores():
         ([1], {"do_sample": True, "temperature": 0}, "temperature must be above 0"),
         ([1], {"do_sample": True, "top_p": 0}, "top_p must be above 0"),
         ([1], {"num_beams": 0}, "num_beams"),
+        ([1], {"repetition_penalty": 0}, "repetition_penalty must be above 0"),
         ([1], {"num_beams": 2, "do_sample": True, "max_new_tokens": 3}, "beam search does not sample"),
     ],
 )
