@@ -14,6 +14,7 @@ from .commands import (
     info_command,
     merge_command,
     pretrain_command,
+    serve_command,
     train_command,
 )
 from .errors import InputError
@@ -71,6 +72,7 @@ def parser():
     )
     p = add("generate", generate_command, model_options, adapters_options, prompt_options, decoding_options)
     p = add("chat", chat_command, model_options, adapters_options, decoding_options, result=False)
+    p = add("serve", serve_command, model_options, adapters_options, server_options, result=False)
     p = add("evaluate", evaluate_command, model_options, adapter_options)
     p.add_argument("--task", default="data-to-text", help="a built-in task")
     p.add_argument("--data", help="a JSONL file, instead of a task")
@@ -157,6 +159,14 @@ def training_options(p):
         group.add_argument(
             f"--{name.replace('_', '-')}", type=f.type, default=None, metavar=f.type.__name__, help=text
         )
+
+
+def server_options(p):
+    """Where to listen, and how much to take on."""
+    p.add_argument("--host", default="127.0.0.1", help="the address; there is no password: beware of others")
+    p.add_argument("--port", type=int, default=8000, help="0: any that is free")
+    p.add_argument("--batch", type=int, default=8, help="sequences to generate at once, and of one request")
+    p.add_argument("--queue", type=int, default=32, help="requests that may wait; more are refused (429)")
 
 
 def prompt_options(p):

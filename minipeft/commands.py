@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import InputError
@@ -122,6 +123,28 @@ def chat_command(args):
     if not settings.pop("do_sample"):
         settings["temperature"] = 0.0  # how a chat says it
     Chat(peft, settings).run()
+
+
+def serve_command(args):
+    """Answer OpenAI's completions interface over HTTP: the base and each adapter are models, by name."""
+    from .named_adapters import load_named, named_folders
+    from .runs import load_model
+
+    try:
+        from .serve.app import LOOPBACK, make_app, make_server
+    except ImportError as error:
+        raise InputError(f"serve needs {error.name}: pip install 'minipeft[serve]'") from None
+
+    folders = {name: folder for name, folder in named_folders(args.adapter or []).items() if folder}
+    base = Path(args.model).resolve().name
+    peft = load_named(load_model(args.model, device=args.device), folders, base)
+    hosts = LOOPBACK if args.host in LOOPBACK else ["*"]
+    app = make_app(peft, base, hosts, args.batch, args.queue)
+    server, sockets = make_server(app, args.host, args.port)
+    host, port = sockets[0].getsockname()[:2]
+    print(f"{', '.join(peft.adapters)} at http://{host}:{port}/v1 (Ctrl-C ends it)", flush=True)
+    with suppress(KeyboardInterrupt):  # uvicorn has ended what was under way
+        server.run(sockets)
 
 
 def gradcheck_command(args):

@@ -53,7 +53,7 @@ def logits(model, sequences, adapters=None):
 
     adapters: of a mixed batch, see `Layout`.
     """
-    check(model, sequences)
+    check(sequences, model.config, model.num_virtual_tokens)
     step = model.step()
     ids, layout = pack_ids(sequences, adapters)
     x, layout, _ = gpt2.forward(like(step.weights["wte.weight"], ids), layout, step)
@@ -74,9 +74,8 @@ def next_logits(step, sequences, adapters=None):
     return to_host(gpt2.logits(x[like(x, last)], step))
 
 
-def check(model, sequences, max_new_tokens=0):
-    """Raise InputError where a sequence is empty, too long for the model, or has an id it does not know."""
-    config, P = model.config, model.num_virtual_tokens
+def check(sequences, config, P, max_new_tokens=0):
+    """Raise InputError where a sequence, P rows in front, is empty or too long, or has an id of no token."""
     for i, ids in enumerate(sequences):
         if len(ids) == 0:
             raise InputError(f"sequence {i} is empty: a model needs at least one token to go on from")
@@ -125,7 +124,7 @@ def generate_ids(
         raise InputError(f"top_p must be above 0 and at most 1, not {top_p}")
     if not repetition_penalty > 0:
         raise InputError(f"repetition_penalty must be above 0, not {repetition_penalty}: 1 changes nothing")
-    check(model, prompts, max_new_tokens)
+    check(prompts, model.config, model.num_virtual_tokens, max_new_tokens)
     if num_beams > 1:
         if do_sample:
             raise InputError("beam search does not sample: leave out one of num_beams and do_sample")
@@ -135,7 +134,7 @@ def generate_ids(
         ]
     rng = np.random.default_rng(seed)
 
-    def choose(z, so_far):
+    def choose(_, z, so_far):
         z = penalised(z, so_far, repetition_penalty)
         return sample(z, temperature, top_k, top_p, rng) if do_sample else int(z.argmax())
 
@@ -143,7 +142,10 @@ def generate_ids(
 
 
 def decode(model, prompts, max_new_tokens, choose, use_cache=True, on_token=None, adapters=None):
-    """One token at a time for all prompts at once; a sequence leaves the batch when it ends."""
+    """One token at a time for all prompts at once; a sequence leaves the batch when it ends.
+
+    choose(i, z, so_far): the next token of prompt i from its scores (V,); the end token ends it.
+    """
     sequences = [list(p) for p in prompts]
     live = list(range(len(sequences)))  # the sequences still in the batch, in its order
     step = model.step(kv_cache=new_cache(model, sequences, max_new_tokens) if use_cache else None)
@@ -152,7 +154,7 @@ def decode(model, prompts, max_new_tokens, choose, use_cache=True, on_token=None
         z = next_logits(step, new, adapters and tuple(adapters[i] for i in live))
         ended = set()
         for row, i in enumerate(live):
-            token = choose(z[row], sequences[i])
+            token = choose(i, z[row], sequences[i])
             if token == model.config.eos_token_id:
                 ended.add(row)
                 continue

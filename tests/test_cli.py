@@ -225,6 +225,14 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(command, folder, capsys, tm
     assert err.startswith("minipeft: ") and err.count("\n") == 1 and BAD[command] in err
 
 
+def test_serve_says_what_to_install(folder, capsys, monkeypatch):
+    for module in ("minipeft.serve.app", "uvicorn"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not installed
+    code, _, err = call(capsys, "serve", "--model", folder)
+    assert code == 2 and err.startswith("minipeft: serve needs ") and "minipeft[serve]" in err
+
+
 COMMANDS = [
     "compare",
     "train",
@@ -236,6 +244,7 @@ COMMANDS = [
     "pretrain",
     "download",
     "info",
+    "serve",
 ]
 
 

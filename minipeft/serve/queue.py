@@ -1,0 +1,88 @@
+"""The requests that wait, and the one thread that generates."""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from .completions import Completion, complete, may_share
+from .interface import Refused
+
+
+@dataclass(eq=False)
+class Job:
+    """A request on its way: what the thread sends arrives in `parts`."""
+
+    completion: Completion
+    parts: asyncio.Queue = field(default_factory=asyncio.Queue)
+
+    @property
+    def request(self):
+        """What was asked for."""
+        return self.completion.request
+
+
+class Engine:
+    """The jobs that wait, in the order they came, and the one thread that generates.
+
+    All of it belongs to the event loop, so there are no locks; the thread only sends parts back to the loop.
+    """
+
+    def __init__(self, peft, max_batch, max_waiting):
+        self.peft, self.max_batch, self.max_waiting = peft, max_batch, max_waiting
+        self.waiting, self.running, self.arrived = [], [], asyncio.Event()
+
+    def submit(self, request):
+        """-> the request's Job. Raises Refused with status 429 where too many wait already."""
+        if len(self.waiting) >= self.max_waiting:
+            message = f"{len(self.waiting)} requests are waiting already: try again in a moment"
+            raise Refused(429, message, code="queue_full", headers={"Retry-After": "1"})
+        loop, job = asyncio.get_running_loop(), Job(Completion(request, None))
+        job.completion.send = lambda part: loop.call_soon_threadsafe(job.parts.put_nowait, part)
+        self.waiting.append(job)
+        self.arrived.set()
+        return job
+
+    def leave(self, job):
+        """Nobody waits for this job any more: its place is free, at once or after the present token."""
+        job.completion.cancelled = True
+        if job in self.waiting:
+            self.waiting.remove(job)
+
+    def next_batch(self):
+        """The job that has waited longest, and those that may go with it, as many as there is room for."""
+        batch, rows = [], 0
+        for job in self.waiting:
+            together = may_share(self.peft, self.waiting[0].request.adapter, job.request.adapter)
+            if together and rows + job.request.rows <= self.max_batch:
+                batch.append(job)
+                rows += job.request.rows
+        self.waiting = [job for job in self.waiting if job not in batch]
+        return batch
+
+    async def run(self):
+        """Generate for ever."""
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, thread_name_prefix="generate") as thread:
+            while True:
+                if not self.waiting:
+                    self.arrived.clear()
+                    await self.arrived.wait()
+                self.running = self.next_batch()
+                completions = [job.completion for job in self.running]
+                try:
+                    await loop.run_in_executor(thread, complete, self.peft, completions)
+                except Exception as error:  # whatever it is, the others are still to be served
+                    logging.getLogger("uvicorn.error").exception("generation failed")
+                    for job in self.running:
+                        job.parts.put_nowait(Refused(500, f"generation failed: {type(error).__name__}"))
+
+    async def parts(self, job):
+        """The parts of a job as they come, until each of its choices has ended. Raises what came instead."""
+        open_choices = job.request.rows
+        while open_choices:
+            part = await job.parts.get()
+            if isinstance(part, Exception):
+                raise part
+            open_choices -= part.finish_reason is not None
+            yield part

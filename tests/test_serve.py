@@ -1,0 +1,397 @@
+"""The server over HTTP: asked by the `openai` package, as users do, and by httpx where requests are bad."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from folders import write_adapters, write_model
+
+from minipeft import InputError, PeftModel
+from minipeft.named_adapters import load_named
+
+openai = pytest.importorskip("openai")
+httpx = pytest.importorskip("httpx")
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+
+from minipeft.serve import app as serve_app  # noqa: E402
+from minipeft.serve import completions, queue  # noqa: E402
+
+PROMPT = "name : The Eagle | food : Thai ||"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """-> the folder of a model, {name: folder} of its adapters."""
+    folder = tmp_path_factory.mktemp("model")
+    return folder, write_adapters(write_model(folder), folder)
+
+
+@pytest.fixture(scope="module")
+def peft(folders):
+    from minipeft import GPT2
+
+    return load_named(GPT2.from_pretrained(folders[0]), folders[1], "small")
+
+
+@contextmanager
+def serving(peft, **limits):
+    """A server on a free port, in a thread. -> its address and its engine."""
+    app = serve_app.make_app(peft, "small", serve_app.LOOPBACK, **limits)
+    server, sockets = serve_app.make_server(app, port=0)
+    thread = threading.Thread(target=server.run, args=(sockets,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}", app.state.engine
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def url(peft):
+    with serving(peft) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def alone(folders):
+    """A function: an adapter's name -> what `generate` says under it, greedily."""
+    from minipeft import GPT2
+
+    def under(name, prompt=PROMPT, **options):
+        model = GPT2.from_pretrained(folders[0])
+        peft = PeftModel(model) if name == "small" else PeftModel.from_pretrained(model, folders[1][name])
+        return peft.generate(prompt, **options)
+
+    return under
+
+
+def post(url, **body):
+    return httpx.post(f"{url}/v1/completions", json=body, timeout=60)
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# --------------------------------------------------------------------------------- by the openai package
+
+
+def test_the_base_and_every_adapter_are_models(client):
+    names = ["small", "bias", "prefix", "low_rank"]
+    assert [model.id for model in client.models.list()] == names
+    assert client.models.retrieve("prefix").id == "prefix"
+    with pytest.raises(openai.NotFoundError, match="the model 'nobody' does not exist"):
+        client.models.retrieve("nobody")
+
+
+@pytest.mark.parametrize("name", ["small", "bias", "prefix", "low_rank"])
+def test_a_completion_is_what_generate_says_and_its_tokens_are_counted(name, client, alone, peft):
+    answer = client.completions.create(model=name, prompt=PROMPT, max_tokens=7, temperature=0)
+    (choice,) = answer.choices
+    assert choice.text == alone(name, max_new_tokens=7) and choice.finish_reason == "length"
+    assert answer.usage.prompt_tokens == len(peft.tokenizer.encode(PROMPT).ids)
+    assert answer.usage.completion_tokens == 7
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + 7
+    assert answer.object == "text_completion" and answer.model == name and answer.id.startswith("cmpl-")
+
+
+@pytest.mark.parametrize("name", ["prefix", "bias"])
+def test_a_stream_is_the_same_text_piece_by_piece(name, client, alone):
+    options = {"model": name, "prompt": PROMPT, "max_tokens": 12, "temperature": 0}
+    stop = alone(name, max_new_tokens=12)[6:8]
+    for more in ({}, {"stop": stop}, {"echo": True, "logprobs": 1}):
+        whole = client.completions.create(**options, **more)
+        usage = {"include_usage": True}
+        pieces = list(client.completions.create(**options, **more, stream=True, stream_options=usage))
+        choices = [piece.choices[0] for piece in pieces[:-1]]
+        assert "".join(choice.text for choice in choices) == whole.choices[0].text
+        assert len(choices) >= 2 and len({piece.id for piece in pieces}) == 1
+        reasons = [choice.finish_reason for choice in choices]
+        assert reasons == [None] * (len(choices) - 1) + [whole.choices[0].finish_reason]
+        assert pieces[-1].usage == whole.usage and not pieces[-1].choices
+        if "logprobs" in more:
+            scored = whole.choices[0].logprobs
+            assert [t for c in choices for t in c.logprobs.tokens] == scored.tokens
+            assert len(scored.tokens) == whole.usage.total_tokens == len(scored.text_offset)
+            assert scored.token_logprobs[0] is None and all(p < 0 for p in scored.token_logprobs[1:])
+            assert scored.top_logprobs[0] is None and len(scored.top_logprobs[1]) <= 2
+
+
+def test_prompts_may_be_texts_token_ids_or_lists_of_them(client, peft):
+    texts = ["name :", "food"]
+    ids = [peft.tokenizer.encode(text).ids for text in texts]
+    ask = lambda prompt, **more: client.completions.create(
+        model="low_rank", prompt=prompt, max_tokens=5, temperature=0, **more
+    )
+    both = [choice.text for choice in ask(texts).choices]
+    assert both == [ask(text).choices[0].text for text in texts]
+    assert both == [choice.text for choice in ask(ids).choices]
+    assert both == [ask(i).choices[0].text for i in ids]
+    answer = ask(texts, n=2, echo=True)
+    assert [choice.text for choice in answer.choices] == [
+        text + new for text, new in zip(texts, both, strict=True) for _ in range(2)
+    ]
+    assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
+    assert answer.usage.prompt_tokens == sum(map(len, ids)) and answer.usage.completion_tokens == 20
+
+
+def test_sampling_is_repeatable_with_a_seed(client):
+    ask = lambda seed: [
+        choice.text
+        for choice in client.completions.create(
+            model="small", prompt=PROMPT, n=3, temperature=1.5, top_p=0.9, seed=seed
+        ).choices
+    ]
+    one, same, other = ask(-4), ask(-4), ask(5)
+    assert one == same != other and len(set(one)) == 3
+
+
+def test_requests_that_wait_together_share_a_batch(peft, alone, monkeypatch):
+    gate, batches = threading.Event(), []
+
+    def gated(model, under_way):
+        batches.append([completion.request.adapter for completion in under_way])
+        gate.wait(30)
+        completions.complete(model, under_way)
+
+    monkeypatch.setattr(queue, "complete", gated)
+    names = ["prefix", "small", "bias", "low_rank", "bias"]
+    with serving(peft) as (url, engine), ThreadPoolExecutor(6) as threads:
+        ask = lambda name: post(url, model=name, prompt=PROMPT, max_tokens=6, temperature=0).json()
+        first = threads.submit(ask, "small")
+        wait_until(lambda: batches)
+        answers = []
+        for i, name in enumerate(names):
+            answers.append(threads.submit(ask, name))
+            wait_until(lambda i=i: len(engine.waiting) == i + 1)
+        gate.set()
+        texts = [answer.result()["choices"][0]["text"] for answer in answers]
+        assert first.result()["choices"][0]["text"] == alone("small", max_new_tokens=6)
+    assert texts == [alone(name, max_new_tokens=6) for name in names]
+    assert batches == [["small"], ["prefix", "small", "low_rank"], ["bias", "bias"]]
+
+
+# ------------------------------------------------------------------------------------------- limits
+
+
+def test_a_full_queue_is_429_and_who_goes_away_frees_a_place(peft, monkeypatch):
+    gate, started = threading.Event(), threading.Event()
+
+    def gated(model, under_way):
+        started.set()
+        gate.wait(30)
+        completions.complete(model, under_way)
+
+    monkeypatch.setattr(queue, "complete", gated)
+    body = {"model": "small", "prompt": "name :", "max_tokens": 2}
+    with serving(peft, max_waiting=1) as (url, engine), ThreadPoolExecutor(3) as threads:
+        first = threads.submit(post, url, **body)
+        assert started.wait(30)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/v1/completions", json=body, timeout=0.5)
+        wait_until(lambda: not engine.waiting)
+        second = threads.submit(post, url, **body)
+        wait_until(lambda: engine.waiting)
+        refused = post(url, **body)
+        assert refused.status_code == 429 and refused.headers["retry-after"] == "1"
+        assert refused.json()["error"]["type"] == "rate_limit_error"
+        assert httpx.get(f"{url}/v1/models").status_code == 200  # the event loop is free
+        gate.set()
+        assert first.result().status_code == second.result().status_code == 200
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_generation_stops_when_the_client_goes_away(stream, peft, monkeypatch):
+    under_way = []
+
+    def slowly(model, batch):
+        under_way.extend(batch)
+        completions.complete(model, batch)
+
+    next_token = completions.Choice.next
+    slow_next = lambda choice, z: (time.sleep(0.02), next_token(choice, z))[1]
+    monkeypatch.setattr(completions.Choice, "next", slow_next)
+    monkeypatch.setattr(queue, "complete", slowly)
+    body = {"model": "small", "prompt": "name :", "max_tokens": 250, "temperature": 0, "stream": stream}
+    with serving(peft) as (url, _):
+        if stream:
+            with httpx.stream("POST", f"{url}/v1/completions", json=body) as response:
+                assert response.headers["content-type"].startswith("text/event-stream")
+                next(response.iter_lines())
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{url}/v1/completions", json=body, timeout=0.5)
+        wait_until(lambda: under_way[0].cancelled)
+        assert post(url, model="small", prompt="food", max_tokens=1).status_code == 200
+        assert under_way[0].generated < 200
+
+
+def test_the_server_ends_while_it_generates(peft, monkeypatch):
+    next_token = completions.Choice.next
+    slow_next = lambda choice, z: (time.sleep(0.05), next_token(choice, z))[1]
+    monkeypatch.setattr(completions.Choice, "next", slow_next)
+    body = {"model": "small", "prompt": "name :", "max_tokens": 280, "temperature": 0}
+    with ThreadPoolExecutor(1) as threads:
+        with serving(peft) as (url, engine):
+            asked = threads.submit(post, url, **body)
+            wait_until(lambda: engine.running)
+            begin = time.monotonic()
+        assert time.monotonic() - begin < 10  # 280 tokens take 14 s
+        assert asked.exception(timeout=30) or asked.result().status_code >= 400
+
+
+def test_a_failure_is_500_and_the_server_goes_on(peft, monkeypatch):
+    def fails(*_):
+        raise MemoryError
+
+    with serving(peft) as (url, _):
+        body = {"model": "small", "prompt": "name :", "max_tokens": 2}
+        with monkeypatch.context() as patch:
+            patch.setattr(queue, "complete", fails)
+            failed = post(url, **body)
+            assert failed.status_code == 500 and "MemoryError" in failed.json()["error"]["message"]
+            streamed = post(url, **body, stream=True)
+            error = json.loads(streamed.text.removeprefix("data: "))["error"]
+            assert error["type"] == "server_error"
+        assert post(url, **body).status_code == 200
+
+
+# ---------------------------------------------------------------------------------------- bad requests
+
+GOOD = {"model": "small", "prompt": "name :", "max_tokens": 2}
+BAD = {  # what is changed in a good body: status, the parameter, a part of the message
+    "unknown model": ({"model": "gpt-4"}, 404, "model", "'gpt-4' does not exist: there are small, bias"),
+    "no prompt": ({"prompt": None}, 400, "prompt", "Field required"),
+    "empty prompt": ({"prompt": ""}, 400, "prompt", "sequence 0 is empty"),
+    "no prompts": ({"prompt": []}, 400, "prompt", "0 prompts with 1 choices each"),
+    "empty ids": ({"prompt": [[1], []]}, 400, "prompt", "sequence 1 is empty"),
+    "wrong id": ({"prompt": [1, 300]}, 400, "prompt", "token id 300 is not in 0 ... 299"),
+    "wrong kind": ({"prompt": {"a": 1}}, 400, "prompt", "a string, a list of strings"),
+    "mixed kinds": ({"prompt": ["a", 1]}, 400, "prompt", "a string, a list of strings"),
+    "too long": ({"prompt": "name : " * 200}, 400, "prompt", "more than the model's 320 positions"),
+    "too many tokens": ({"max_tokens": 10**30}, 400, "prompt", "more than the model's 320 positions"),
+    "negative": ({"max_tokens": -1}, 400, "max_tokens", "greater than or equal to 0"),
+    "too many choices": ({"n": 9}, 400, "prompt", "this server does 1 to 8 at once"),
+    "no choices": ({"n": 0}, 400, "n", "greater than or equal to 1"),
+    "a bool": ({"n": True}, 400, "n", "valid integer"),
+    "too hot": ({"temperature": 2.5}, 400, "temperature", "less than or equal to 2"),
+    "no nucleus": ({"top_p": 0}, 400, "top_p", "greater than 0"),
+    "text": ({"temperature": "hot"}, 400, "temperature", "valid number"),
+    "empty stop": ({"stop": ["a", ""]}, 400, "stop", "none of them empty"),
+    "many stops": ({"stop": list("abcde")}, 400, "stop", "at most 4 strings"),
+    "a stop of ids": ({"stop": [1]}, 400, "stop", "a string or a list of strings"),
+    "many scores": ({"logprobs": 6}, 400, "logprobs", "less than or equal to 5"),
+    "unknown": ({"min_p": 0.1}, 400, "min_p", "not permitted"),
+    "penalty": ({"presence_penalty": 1}, 400, "presence_penalty", "not implemented here: leave it out"),
+    "best of": ({"best_of": 4}, 400, "best_of", "less than or equal to 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_requests_are_refused_with_a_reason(case, url):
+    change, status, param, message = BAD[case]
+    answer = post(url, **GOOD | change)
+    error = answer.json()["error"]
+    assert answer.status_code == status and message in error["message"] and "\n" not in error["message"]
+    assert error["param"] == param and error["type"] == "invalid_request_error"
+    assert set(error) == {"message", "type", "param", "code"}
+
+
+def test_what_asks_for_nothing_is_taken(url):
+    more = {
+        "presence_penalty": 0.0,
+        "logit_bias": {},
+        "suffix": None,
+        "best_of": 1,
+        "stop": None,
+        "user": "me",
+    }
+    assert post(url, **GOOD | more).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"{", "the body: Invalid JSON"),
+        (b"[]", "the body: Input should be"),
+        (b"", "the body: Invalid JSON"),
+        (b'{"model": "small", "prompt": "\\ud800"}', "Invalid JSON"),
+        (b'{"model": "small", "prompt": "\xff"}', "Invalid JSON"),
+        (b"[" * 100_000, "Invalid JSON"),
+        (b'{"model": "small", "prompt": "a", "temperature": NaN}', "temperature: Input should be"),
+    ],
+    ids=range(7),
+)
+def test_a_body_that_is_no_request_is_refused(content, message, url):
+    answer = httpx.post(
+        f"{url}/v1/completions", content=content, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 400 and message in answer.json()["error"]["message"]
+
+
+def test_other_addresses_methods_types_and_sizes_are_refused(url):
+    for answer, status, message in (
+        (httpx.post(f"{url}/v1/chat/completions", json=GOOD), 404, "there are /v1/completions"),
+        (httpx.get(f"{url}/v1/completions"), 405, "Method Not Allowed"),
+        (
+            httpx.post(f"{url}/v1/completions", content=json.dumps(GOOD)),
+            415,
+            "content-type: application/json",
+        ),
+        (post(url, **GOOD | {"prompt": "a" * (serve_app.MAX_BODY)}), 413, "larger than 1,048,576 bytes"),
+    ):
+        assert answer.status_code == status and message in answer.json()["error"]["message"]
+    assert httpx.get(f"{url}/v1/models", headers={"host": "example.com"}).status_code == 400
+
+
+def test_what_cannot_be_served_is_one_clear_line(url, peft):
+    taken = int(url.rpartition(":")[2])
+    for refused, message in (
+        (lambda: serve_app.make_server(None, port=taken), f"port {taken}: Address already in use: choose"),
+        (
+            lambda: serve_app.make_server(None, host="no.such.host.invalid", port=0),
+            "port 0: .*: choose another",
+        ),
+        (lambda: serve_app.make_server(None, port=99_999), "--port 99999: a port is"),
+        (lambda: serve_app.make_app(peft, "small", max_batch=0), "--batch .0. and --queue .32. must be"),
+    ):
+        with pytest.raises(InputError, match=message):
+            refused()
+
+
+def test_the_command_serves_until_it_is_interrupted(folders):
+    folder, adapters = folders
+    command = [
+        sys.executable, "-m", "minipeft", "serve", "--model", str(folder), "--port", "0",
+        "--adapter", f"low={adapters['low_rank']}", "--adapter", str(adapters["prefix"]),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        names, _, address = line.partition(" at ")
+        assert names == f"{folder.name}, low, prefix"
+        answer = post(address.split("/v1")[0], model="low", prompt="name :", max_tokens=2)
+        assert answer.status_code == 200
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out, err) == (0, "", "")
+    finally:
+        process.kill()
+        process.wait()
