@@ -258,20 +258,22 @@ def log_softmax(z):
 
 
 class TextStream:
-    """Tokens -> text as they come. A character may take several tokens: it comes with the last of them."""
+    """Tokens -> text as they come. A character may take several tokens: it comes with the last of them.
+
+    GPT-2's tokens are bytes, so text may be cut wherever a character is whole, and decoded in parts.
+    """
 
     def __init__(self, tokenizer):
-        from tokenizers.decoders import DecodeStream
-
-        self.tokenizer, self.stream, self.waiting = tokenizer, DecodeStream(skip_special_tokens=True), []
+        self.tokenizer, self.waiting = tokenizer, []
 
     def add(self, token):
-        """-> the text that this token completes, often empty where characters are long."""
+        """-> the text that this token completes; "" inside a character."""
         self.waiting.append(token)
-        piece = self.stream.step(self.tokenizer, token)
-        if piece:
-            self.waiting.clear()
-        return piece or ""
+        text = self.tokenizer.decode(self.waiting)
+        if text.endswith("\N{REPLACEMENT CHARACTER}"):
+            return ""
+        self.waiting.clear()
+        return text
 
     def rest(self):
         """-> what stands for a character that never became whole."""

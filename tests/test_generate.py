@@ -6,8 +6,9 @@ from every_site import EverySite
 from small import CONFIG, scramble, small_model, texts
 
 from minipeft import GPT2, Full, InputError, LoRA, PeftModel
-from minipeft.generate import penalised, sample
+from minipeft.generate import TextStream, penalised, sample
 from minipeft.gpt2 import GPT2Config
+from minipeft.pretrain import train_tokenizer
 
 METHODS = [[], Full(), LoRA(r=2, target_modules="all-linear"), EverySite(), [EverySite(1), EverySite(1, "b")]]
 
@@ -130,3 +131,15 @@ def test_bad_requests_are_refused(prompt, options, message):
 def test_text_needs_a_tokenizer():
     with pytest.raises(InputError, match="no tokenizer"):
         small_model().generate("hello")
+
+
+def test_a_stream_of_text_is_the_whole_text_and_cuts_no_character():
+    tokenizer = train_tokenizer(["Grüße, 世界"], 260)  # most characters take several tokens
+    text = "naïve 世界 🙂!"
+    ids = tokenizer.encode(text).ids
+    stream = TextStream(tokenizer)
+    pieces = [stream.add(token) for token in ids]
+    assert "".join(pieces) == text and pieces.count("") > 5 and stream.rest() == ""
+    for broken in (ids[:-2], ids[8:], [*ids[6:8], *ids]):  # begins or ends inside a character
+        stream = TextStream(tokenizer)
+        assert "".join(map(stream.add, broken)) + stream.rest() == tokenizer.decode(broken)

@@ -197,10 +197,10 @@ def may_share(peft, one, other):
 def prompt_scores(peft, request, prompt):
     """The Score of each token of a prompt, under the request's adapter."""
     peft.set_adapter(request.adapter)
-    logits, text = peft.logits([prompt])[0], TextStream(peft.tokenizer)
+    logits, text = to_host(peft.logits([prompt])[0]), TextStream(peft.tokenizer)
     scores, offset = [Score(token_text(prompt[0], peft.tokenizer), 0)], len(text.add(prompt[0]))
     for token, z in zip(prompt[1:], logits, strict=False):  # the last row predicts what is not there yet
-        scores.append(score(token, to_host(z), request.logprobs, offset, peft.tokenizer))
+        scores.append(score(token, z, request.logprobs, offset, peft.tokenizer))
         offset += len(text.add(token))
     return scores
 

@@ -72,7 +72,9 @@ class Engine:
                 completions = [job.completion for job in self.running]
                 try:
                     await loop.run_in_executor(thread, complete, self.peft, completions)
-                except Exception as error:  # whatever it is, the others are still to be served
+                except asyncio.CancelledError:
+                    raise
+                except BaseException as error:  # whatever it is (a panic in Rust is no Exception), go on
                     logging.getLogger("uvicorn.error").exception("generation failed")
                     for job in self.running:
                         job.parts.put_nowait(Refused(500, f"generation failed: {type(error).__name__}"))
