@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -193,6 +194,7 @@ def save_gpt2(model, folder, dtype=None):
 # -------------------------------------------------------------------------------- finding, downloading
 
 HUB = {name: f"distilbert/{name}" if name == "distilgpt2" else f"openai-community/{name}" for name in SIZES}
+ADAPTER_FILES = ["*.json", "*.safetensors"]
 HUB_FILES = [
     "config.json",
     "model.safetensors",
@@ -227,20 +229,32 @@ def find_folder(name):
     )
 
 
+def find_adapter(name):
+    """A folder, or "user/name": an adapter on the Hugging Face hub, fetched into its cache."""
+    if Path(name).is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        return Path(name)
+    return fetch(str(name), ADAPTER_FILES, "or give the folder that holds adapter_config.json")
+
+
 def download(name):
-    """Fetch a published GPT-2 with `huggingface_hub` into its cache. -> the folder.
+    """Fetch a published GPT-2 into the cache of `huggingface_hub`. -> the folder.
 
     Raises InputError offline, with where to put which files instead.
     """
     if name not in HUB:
         raise InputError(f"no published GPT-2 is called {name!r}: choose from {', '.join(SIZES)}")
+    files = "its config.json, model.safetensors and tokenizer.json (or vocab.json and merges.txt)"
+    return fetch(HUB[name], HUB_FILES, f"put {files} into weights/{name}/")
+
+
+def fetch(repository, files, otherwise):
+    """Files of a repository on the hub -> the folder they are in. Raises InputError, with a way round."""
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(HUB[name], allow_patterns=HUB_FILES))
+        return Path(snapshot_download(repository, allow_patterns=files))
     except Exception as error:  # offline shows as one of many classes, of several libraries
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{HUB[name]} could not be downloaded ({type(error).__name__}: {reason}); put its config.json, "
-            f"model.safetensors and tokenizer.json (or vocab.json and merges.txt) into weights/{name}/"
+            f"{repository} could not be downloaded ({type(error).__name__}: {reason}); {otherwise}"
         ) from None

@@ -357,6 +357,24 @@ def test_a_folder_without_an_adapter_is_refused(tmp_path):
         PeftModel.from_pretrained(small_model(), tmp_path)
 
 
+def test_an_adapter_of_the_hub_is_fetched(tmp_path, monkeypatch):
+    peft, asked = trained(CASES["lora"], "float64"), []
+    peft.save_pretrained(tmp_path)
+    fetched = lambda repository, **_: asked.append(repository) or str(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+    again = PeftModel.from_pretrained(peft.model, "someone/gpt2-lora")
+    assert asked == ["someone/gpt2-lora"] and np.array_equal(logits(again), logits(peft))
+
+
+def test_offline_an_adapter_of_the_hub_is_asked_for_as_a_folder(monkeypatch):
+    def offline(*_, **__):
+        raise ConnectionError("network is unreachable")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(InputError, match=r"someone/gpt2-lora could not be downloaded .* or give the folder"):
+        PeftModel.from_pretrained(small_model(), "someone/gpt2-lora")
+
+
 # ------------------------------------------------------------------------------------------ what is beside it
 
 WITH_ENCODER = [PTuning(3, encoder_hidden_size=5), PTuning(2, "LSTM", 4), PrefixTuning(2, True, 5)]

@@ -11,6 +11,7 @@ docs/formats.md says what goes where.
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import find_adapter
 from ..methods import Chain
 from . import adapterhub, huggingface, own, whole
 
@@ -27,12 +28,12 @@ def save_adapter(peft, folder):
 
 
 def load_adapter(model, folder):
-    """`model` with the adapter of a folder, ready to use or to train on.
+    """`model` with the adapter of a folder, or of "user/name" on the hub, ready to use or to train on.
 
     Raises InputError for a folder that holds none, a setting that is not implemented, and a tensor that is
     missing, not known, or of a shape that does not fit `model`.
     """
-    folder = Path(folder)
+    folder = find_adapter(folder)
     form = next((form for form in FORMATS if form.reads(folder)), None)
     if form is None:
         raise InputError(f"{folder}: no adapter_config.json there, and no config.json of a whole model")
