@@ -78,3 +78,21 @@ def test_every_methods_step_is_cheaper_than_full_fine_tuning(name):
     if name != "sparse":  # it forms every dW, and uses a few numbers of each
         assert multiplications(name) < 0.95 * multiplications("full")
     assert peak_bytes(name) < 0.95 * peak_bytes("full")
+
+
+def test_a_mixed_batch_costs_little_more_than_a_batch_of_one_adapter():
+    """The products with the weights of the base are shared by all rows; only the small ones differ."""
+    model = GPT2.random(CONFIG)
+    model.weights = {name: w.view(Counted) for name, w in model.weights.items()}
+    names = ("lora", "ia3", "adapter", "prefix_tuning")
+    peft = PeftModel(model, SMALL["lora"], adapter_name="lora")
+    for name in names[1:]:
+        peft.add_adapter(name, SMALL[name])
+    sequences = np.random.default_rng(0).integers(0, 300, (8, 32)).tolist()
+    costs = {}
+    for asked in (("lora",) * 8, names * 2):
+        Counted.multiplications = 0
+        peft.mixed(asked).logits(sequences)
+        costs[asked] = Counted.multiplications
+    alone, mixed = costs.values()
+    assert mixed < 1.1 * alone
