@@ -233,7 +233,8 @@ def find_adapter(name):
     """A folder, or "user/name": an adapter on the Hugging Face hub, fetched into its cache."""
     if Path(name).is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         return Path(name)
-    return fetch(str(name), ADAPTER_FILES, "or give the folder that holds adapter_config.json")
+    otherwise = "and no folder here has that name: give one that holds adapter_config.json"
+    return fetch(str(name), ADAPTER_FILES, otherwise)
 
 
 def download(name):
