@@ -371,7 +371,7 @@ def test_offline_an_adapter_of_the_hub_is_asked_for_as_a_folder(monkeypatch):
         raise ConnectionError("network is unreachable")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(InputError, match=r"someone/gpt2-lora could not be downloaded .* no folder here has that name"):
+    with pytest.raises(InputError, match=r"could not be downloaded .* no folder here has that name"):
         PeftModel.from_pretrained(small_model(), "someone/gpt2-lora")
 
 
