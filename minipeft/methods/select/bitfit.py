@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from ...errors import InputError
-from ..base import Method
 from ..linear.targets import matches
+from .selection import Selection
 
 
 @dataclass
-class BitFit(Method):
+class BitFit(Selection):
     r"""$b \leftarrow b - \eta\,\nabla_b \ell$ for every bias b: (O,) in a linear layer, (C,) in a layer norm.
 
     A linear layer's gradient is $db = \sum_n dy_n$: there is no x in it. So no layer keeps its input for
@@ -35,11 +35,3 @@ class BitFit(Method):
         """The biases, of the layers that are named if any are."""
         layer, _, kind = name.rpartition(".")
         return kind == "bias" and (self.target_modules is None or matches(layer, self.target_modules))
-
-    def merge(self, weights, tensors):
-        """Nothing to do: the trained biases are the base's."""
-        return {}
-
-    def unmerge(self, weights, tensors):
-        """Nothing to do: `PeftModel.unmerge` puts the base's own back."""
-        return {}

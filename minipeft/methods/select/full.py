@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from ..base import Method
+from .selection import Selection
 
 
 @dataclass
-class Full(Method):
+class Full(Selection):
     r"""$\theta \leftarrow \theta - \eta \nabla_\theta \ell$ for all $\theta$.
 
     GPT-2 small: 124,439,808 trainable parameters; the tied head counts once, its gradient is the sum of
@@ -16,11 +16,3 @@ class Full(Method):
     def select(self, name, config):
         """Everything."""
         return True
-
-    def merge(self, weights, tensors):
-        """Nothing to do: the trained weights are the base's."""
-        return {}
-
-    def unmerge(self, weights, tensors):
-        """Nothing to do: `PeftModel.unmerge` puts the base's own back."""
-        return {}

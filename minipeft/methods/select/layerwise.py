@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from ...errors import InputError
-from ..base import Method
+from .selection import Selection
 
 
 @dataclass
-class Layerwise(Method):
+class Layerwise(Selection):
     r"""$\theta_l \leftarrow \theta_l - \eta\,\xi^{L-l}\,\nabla_{\theta_l} \ell$ for the layers l that train.
 
     l = 0: the embeddings; l = 1 ... L: the blocks h.0 ... h.(L-1); the final norm has the rate of block L.
@@ -61,14 +61,6 @@ class Layerwise(Method):
     def lr_scale(self, name, config):
         """xi^(L - l)."""
         return self.lr_decay ** (config.n_layer - layer_of(name, config))
-
-    def merge(self, weights, tensors):
-        """Nothing to do: the trained blocks are the base's."""
-        return {}
-
-    def unmerge(self, weights, tensors):
-        """Nothing to do: `PeftModel.unmerge` puts the base's own back."""
-        return {}
 
 
 def layer_of(name, config):

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from ...errors import InputError
-from ..base import Method
 from ..linear.targets import matches
+from .selection import Selection
 
 
 @dataclass
-class LNTuning(Method):
+class LNTuning(Selection):
     r"""$y = \hat x\,w + b$: w (C,) and b (C,) train, $\hat x$ (N, C) is the normalised row.
 
     target_modules: which layer norms, by the rules of `targets`: a list of names or ends of names, or a
@@ -37,11 +37,3 @@ class LNTuning(Method):
         place = name.rpartition(".")[0]  # "h.0.ln_1"
         is_norm = place.rpartition(".")[2].startswith("ln_")
         return is_norm and matches(place, self.target_modules)
-
-    def merge(self, weights, tensors):
-        """Nothing to do: the trained layer norms are the base's."""
-        return {}
-
-    def unmerge(self, weights, tensors):
-        """Nothing to do: `PeftModel.unmerge` puts the base's own back."""
-        return {}

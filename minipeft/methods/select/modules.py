@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from ...errors import InputError
-from ..base import Method
 from ..linear.targets import matches
+from .selection import Selection
 
 
 @dataclass
-class Modules(Method):
+class Modules(Selection):
     r"""$\theta \leftarrow \theta - \eta \nabla_\theta \ell$ for all $\theta$ in the modules named.
 
     target_modules: names or ends of names after a dot, by the rules of `targets`: "ln_f", "mlp.c_proj",
@@ -41,11 +41,3 @@ class Modules(Method):
         parts = name.split(".")
         around = (".".join(parts[:n]) for n in range(1, len(parts)))
         return any(matches(module, self.target_modules) for module in around)
-
-    def merge(self, weights, tensors):
-        """Nothing to do: the trained modules are the base's."""
-        return {}
-
-    def unmerge(self, weights, tensors):
-        """Nothing to do: `PeftModel.unmerge` puts the base's own back."""
-        return {}
