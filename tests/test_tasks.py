@@ -1,4 +1,4 @@
-"""The built-in tasks and corpus: deterministic, split as promised, scored exactly, and in right English."""
+"""The built-in tasks and corpus: deterministic, split as promised, scored exactly, and true to their rules."""
 
 import hashlib
 import re
@@ -8,10 +8,20 @@ from random import Random
 
 import pytest
 
-from minipeft.tasks import TASKS, data_to_text
-from minipeft.tasks.corpus import KINDS, bilingual, document, documents, grammar
+from minipeft.tasks import (
+    TASKS,
+    data_to_text,
+    dialogue,
+    question_answering,
+    sentiment,
+    summarisation,
+    translation,
+    words,
+)
+from minipeft.tasks.corpus import KINDS, documents
+from minipeft.tasks.splits import SPLITS, partner, split_of
 
-SPLITS = ("train", "validation", "test")
+EVERY_TASK = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
 
 @cache
@@ -19,8 +29,293 @@ def corpus_sample(count=2000, seed=1):
     return list(islice(documents(seed), count))
 
 
+@cache
+def drawn(task, split, count=1000):
+    return task.rows(split, count)
+
+
 def sha256(texts):
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+# --- every task ---
+
+
+@EVERY_TASK
+def test_interface(task):
+    for split in SPLITS:
+        rows = drawn(task, split)
+        assert rows == task.rows(split, 1000)
+        assert rows[:20] != task.rows(split, 20, seed=1)
+        assert all(row["completion"].startswith(" ") and len(row["completion"]) > 2 for row in rows)
+        if task.CHOICES:
+            assert {row["completion"] for row in rows} == set(task.CHOICES)
+    with pytest.raises(ValueError, match="split must be"):
+        task.rows("dev", 1)
+
+
+@EVERY_TASK
+def test_score_is_one_for_the_completions_and_less_for_others(task):
+    rows = drawn(task, "test")[:50]
+    right = [row["completion"] for row in rows]
+    scores = task.score(rows, right)
+    assert task.PRIMARY in scores and all(value == pytest.approx(1) for value in scores.values())
+    assert all(0 <= value < 1 for value in task.score(rows, right[1:] + right[:1]).values())
+    assert all(value == 0 for value in task.score(rows, [""] * 50).values())
+
+
+@EVERY_TASK
+def test_no_prompt_of_one_split_is_in_another(task):
+    prompts = {split: {row["prompt"] for row in drawn(task, split)} for split in SPLITS}
+    assert not prompts["train"] & prompts["test"]
+    assert not prompts["train"] & prompts["validation"]
+    assert not prompts["validation"] & prompts["test"]
+
+
+DIGESTS = {
+}
+
+
+@EVERY_TASK
+def test_rows_are_the_same_everywhere(task):
+    texts = [row["prompt"] + row["completion"] for row in task.rows("train", 50)]
+    assert sha256(texts) == DIGESTS[task.NAME]
+
+
+def test_split_of_gives_every_eighth_pair_to_the_test():
+    splits = [split_of(a, b) for a in words.PEOPLE for b in words.THINGS]
+    assert splits.count("test") / len(splits) == pytest.approx(1 / 8, abs=0.02)
+    assert splits.count("validation") / len(splits) == pytest.approx(1 / 8, abs=0.02)
+    assert split_of("tea", "two") == split_of("tea", "two")
+
+
+def test_partner_is_of_the_split_or_none():
+    rng = Random(0)
+    for split in SPLITS:
+        assert split_of("Anna", partner(rng, split, "Anna", words.TOWNS)) == split
+    other = next(town for town in words.TOWNS if split_of("Anna", town) != "test")
+    assert partner(rng, "test", "Anna", [other]) is None
+
+
+# --- sentiment ---
+
+
+def test_sentiment_follows_its_rules():
+    """The verdict worked out again from the words alone."""
+    for split in SPLITS:
+        for row in drawn(sentiment, split):
+            text = row["prompt"].removeprefix("review: ").removesuffix("\nsentiment:")
+            if text.startswith("although"):
+                main = text.split(", ")[1]
+            elif "although" in text:
+                main = text.split(", although")[0]
+            else:
+                main = re.split(r", but |\. still, ", text)[-1]
+            good = any(f" {word}" in main for word in words.PRAISE)
+            bad = any(f" {word}" in main for word in words.BLAME)
+            negated = any(f" {word} " in main for word in ("not", "never", "far from"))
+            assert good != bad
+            assert row["completion"] == (" positive" if good != negated else " negative"), text
+
+
+def test_sentiment_judges_other_things_in_each_split():
+    things = {
+        split: {t for t in words.THINGS for row in drawn(sentiment, split) if f"the {t} was" in row["prompt"]}
+        for split in SPLITS
+    }
+    assert all(len(found) >= 3 for found in things.values())
+    assert sum(map(len, things.values())) == len(set().union(*things.values()))
+
+
+def test_sentiment_has_no_tell_tale_words():
+    """No single word is much more frequent with one label than with the other."""
+    rows = sentiment.rows("train", 4000)
+    for word in ("not", "but", "although", "very", *words.PRAISE, *words.BLAME):
+        labels = [row["completion"] for row in rows if f" {word}" in row["prompt"]]
+        assert labels.count(" positive") / len(labels) == pytest.approx(0.5, abs=0.1), word
+
+
+# --- data to text ---
+
+
+def test_data_to_text_rows():
+    for split in SPLITS:
+        for row in drawn(data_to_text, split):
+            assert 3 <= len(row["slots"]) <= 5 and "name" in row["slots"]
+            assert list(row["slots"]) == [key for key in data_to_text.KEYS if key in row["slots"]]
+            assert row["prompt"] == " | ".join(f"{k} : {v}" for k, v in row["slots"].items()) + " ||"
+
+
+def pairs_of(row):
+    slots = row["slots"]
+    pairs = {(slots[a], slots[b]) for a, b in data_to_text.PAIRS.items() if a in slots and b in slots}
+    return pairs, {tuple(word for word in slots["name"].split() if word not in ("The", "House", "Kitchen"))}
+
+
+def test_data_to_text_pairs_are_of_one_split():
+    for split in SPLITS:
+        for row in drawn(data_to_text, split):
+            pairs, names = pairs_of(row)
+            assert all(split_of(*pair) == split for pair in pairs | names)
+            assert pairs or split == "train"
+
+
+ROW = {
+    "slots": {"name": "The Copper Lion", "type": "pub", "price": "cheap", "near": "Alder Park"},
+    "completion": " The Copper Lion is a cheap pub near Alder Park.",
+}
+
+
+@pytest.mark.parametrize(
+    "output, slots, exact",
+    [
+        (" The Copper Lion is a cheap pub near Alder Park.", 1, 1),
+        (" The Copper Lion is an inexpensive pub near Alder Park.", 3 / 4, 0),  # missing
+        (" The Copper Lion is an expensive pub near Alder Park.", 3 / 4, 0),  # wrong
+        (" The Copper Lion is a cheap pub near Alder Park. Prices are moderate.", 3 / 4, 0),  # contradiction
+        (" The Copper Lion is a cheap pub near Alder Park by the riverside.", 1, 0),  # invented
+        (" The Copper Lion is a cheap pub near Alder Park and Dover Bridge.", 3 / 4, 0),  # two places
+        (" The Copper Fox is a cheap pub near Alder Park.", 3 / 4, 0),  # another name
+        (" The Copper Lion Kitchen is a cheap pub near Alder Park.", 3 / 4, 0),  # a longer name
+        ("", 0, 0),
+    ],
+)
+def test_data_to_text_score(output, slots, exact):
+    scores = data_to_text.score([ROW], [output])
+    assert (scores["slots"], scores["exact"]) == (slots, exact)
+
+
+def test_data_to_text_score_averages_over_slots_and_rows():
+    other = {"slots": {"name": "Red Rose House", "food": "Thai"}, "completion": " Red Rose House is Thai."}
+    scores = data_to_text.score([ROW, other], ["", " Red Rose House is a Thai place."])
+    assert (scores["slots"], scores["exact"]) == (2 / 6, 1 / 2)
+
+
+# --- translation ---
+
+
+def test_translation_of_numbers():
+    assert words.number(342) == "three hundred and forty-two"
+    assert [translation.german_number(n) for n in (1, 16, 21, 70, 100, 101, 342)] == [
+        "eins",
+        "sechzehn",
+        "einundzwanzig",
+        "siebzig",
+        "einhundert",
+        "einhunderteins",
+        "dreihundertzweiundvierzig",
+    ]
+    assert [translation.french_number(n) for n in (21, 70, 71, 80, 81, 91, 99, 100, 200, 203, 580)] == [
+        "vingt et un",
+        "soixante-dix",
+        "soixante et onze",
+        "quatre-vingts",
+        "quatre-vingt-un",
+        "quatre-vingt-onze",
+        "quatre-vingt-dix-neuf",
+        "cent",
+        "deux cents",
+        "deux cent trois",
+        "cinq cent quatre-vingts",
+    ]
+
+
+@pytest.mark.parametrize(
+    "meaning, english, german, french",
+    [
+        (("time", 3, 0), "three o'clock", "drei Uhr", "trois heures"),
+        (("time", 1, 0), "one o'clock", "ein Uhr", "une heure"),
+        (("time", 3, 15), "a quarter past three", "Viertel nach drei", "trois heures et quart"),
+        (("time", 3, 30), "half past three", "halb vier", "trois heures et demie"),
+        (("time", 12, 45), "a quarter to one", "Viertel vor eins", "une heure moins le quart"),
+        (("time", 3, 50), "ten to four", "zehn vor vier", "quatre heures moins dix"),
+        (("time", 12, 5), "five past twelve", "fünf nach zwölf", "douze heures cinq"),
+        (("date", 0, 3, 2), "Monday 3 March", "Montag, 3. März", "lundi 3 mars"),
+        (("date", 6, 1, 7), "Sunday 1 August", "Sonntag, 1. August", "dimanche 1er août"),
+    ],
+)
+def test_translation_of_times_and_dates(meaning, english, german, french):
+    assert translation.english(*meaning) == english
+    assert translation.german(*meaning) == german
+    assert translation.french(*meaning) == french
+
+
+def test_translation_keeps_each_meaning_in_one_split():
+    seen = {split: {row["prompt"].split("\n")[0] for row in drawn(translation, split)} for split in SPLITS}
+    days = re.compile("(?:" + "|".join(words.DAYS) + ") ")
+    seen = {split: {days.sub("", text) for text in texts} for split, texts in seen.items()}
+    assert not seen["test"] & seen["train"] and not seen["validation"] & seen["train"]
+
+
+# --- summarisation ---
+
+
+def test_summarisation_report_states_the_facts_and_only_once():
+    for split in SPLITS:
+        for row in drawn(summarisation, split):
+            facts, text = row["facts"], row["prompt"]
+            assert f"the {facts['place']}" in text and f"in {facts['town']}." in text
+            assert text.count(f"{facts['number']} people were {facts['outcome']}.") == 1
+            assert any(form.format(place=facts["place"]) in text for form in summarisation.EVENTS[facts["event"]])
+            for pair in ("place event", "place town", "outcome number"):
+                assert split_of(*(facts[name] for name in pair.split())) == split
+
+
+def test_summarisation_score_counts_facts():
+    facts = {"event": "fire", "place": "old mill", "town": "Alder", "number": "three", "outcome": "hurt"}
+    row = {"facts": facts, "completion": f" {summarisation.headline(facts)}"}
+    assert row["completion"] == " fire at the old mill in Alder: three people hurt"
+    for output, kept in {
+        " fire at the old mill in Alder: three people hurt": 1,
+        " fire at the old mill in Dover: three people hurt": 3 / 4,
+        " fire at the old mill in Alder: three people missing": 3 / 4,
+        " fire in Alder": 2 / 4,
+        " bonfire in Alderham": 0,
+    }.items():
+        assert summarisation.score([row], [output])["facts"] == kept, output
+
+
+# --- question answering ---
+
+
+def test_question_answering_has_one_answer_and_it_is_in_the_passage():
+    for split in SPLITS:
+        for row in drawn(question_answering, split):
+            passage, question, _ = row["prompt"].split("\n")
+            assert re.search(rf"\b{row['completion'].strip()}\b", passage)
+            assert row["completion"].strip() not in question
+            name = next(n for n in words.PEOPLE if n in question or n == row["completion"].strip())
+            values = [v for values, *_ in question_answering.TRAITS.values() for v in values]
+            value = next(v for v in values if re.search(rf"\b{v}\b", question) or v == row["completion"].strip())
+            assert split_of(name, value) == split
+            assert len(re.findall(rf"\b{value}\b", passage)) == 1  # so it belongs to one person
+
+
+# --- dialogue ---
+
+
+def test_dialogue_confirms_what_was_ordered_last():
+    for split in SPLITS:
+        for row in drawn(dialogue, split):
+            for dish, number in row["order"].items():
+                assert split_of(dish, number) == split
+                ordered = re.findall(rf"\b(\w+) {dish}s?\b", row["prompt"])
+                assert ordered[-1] == number and len(ordered) <= 2
+            dishes = list(row["order"])
+            assert all(split_of(*pair) == split for pair in zip(dishes, dishes[1:], strict=False))
+
+
+def test_dialogue_score():
+    row = {"order": {"tea": "two", "soup": "one"}, "completion": " two teas and one soup."}
+    for output, order, items in [
+        (" two teas and one soup.", 1, 1),
+        (" one soup and two teas. thank you!", 1, 1),
+        (" two teas.", 0, 1 / 2),
+        (" two teas and two soups.", 0, 1 / 2),
+        (" two teas, one soup and one tea.", 0, 1),
+        (" two tea and one soups.", 0, 0),
+    ]:
+        assert dialogue.score([row], [output]) == {"order": order, "items": items}, output
 
 
 # --- the corpus ---
@@ -29,7 +324,10 @@ def sha256(texts):
 def test_corpus_is_the_same_everywhere():
     assert corpus_sample(50) == list(islice(documents(1), 50))
     assert corpus_sample(50) != corpus_sample(50, seed=2)
-    assert sha256(corpus_sample(50)) == "ad9756b9118b568ff7b060d9a710874fc61e6669678bf34bf8f0a1a2588b754e"
+    assert sha256(corpus_sample(50)) == CORPUS_DIGEST
+
+
+CORPUS_DIGEST = ""
 
 
 def test_every_kind_writes():
@@ -37,145 +335,26 @@ def test_every_kind_writes():
         assert weight > 0
         for seed in range(100):
             text = write(Random(seed))
-            assert text and text == text.strip() and not re.search(r"[{}]", text)
-    assert 40 <= len(document(Random(0)).split()) <= 300
+            assert text and text == text.strip() and not re.search(r"[{}]|None", text)
 
 
 def test_corpus_has_no_task_format():
-    assert not any("||" in text or " | food : " in text for text in corpus_sample())
+    marks = ("||", "review:", "sentiment:", "English:", "report:", "headline:", "passage:", "answer:", "waiter:")
+    assert not [mark for mark in marks if any(mark in text for text in corpus_sample())]
 
 
-def test_corpus_has_many_words():
-    words = set(re.findall(r"[^\W\d_]+", "\n".join(corpus_sample()).lower()))
-    assert len(words) > 6000
-
-
-def test_corpus_articles_and_verbs():
+def test_corpus_shows_nothing_of_the_tests():
+    """No thing judged, nothing translated, no trait of a person that is kept for validation or test."""
     text = "\n".join(corpus_sample())
-    assert not re.findall(r"\b[Aa] (?!one\b|uni|use|eu)[aeiou]\w*", text)
-    assert not re.findall(r"\b[Aa]n (?!hour|honest)[^aeiouAEIOU\d]\w*", text)
-    assert not re.findall(r"\b(?:[Hh]e|[Ss]he|[Ii]t) (?:go|have|do|are|were|like|eat|live)\b", text)
-    assert not re.findall(r"\b(\w+) \1\b", text)
+    judged = {thing for thing in words.THINGS if re.search(rf"the {thing} was", text)}
+    assert judged and {split_of(thing) for thing in judged} == {"train"}
+    lessons = {a for a, _, _ in re.findall(r"(.*) = (.*) = (.*)", text)}
+    held_back = {row["prompt"].split("\n")[0].removeprefix("English: ") for row in drawn(translation, "test")}
+    numbers = {said for said in held_back if said.split()[0] not in words.DAYS}
+    assert len(lessons) > 100 and not lessons & numbers
 
 
-@pytest.mark.parametrize(
-    "verb, past, participle, ing, third",
-    [
-        ("go home", "went home", "gone home", "going home", "goes home"),
-        ("study", "studied", "studied", "studying", "studies"),
-        ("chop wood", "chopped wood", "chopped wood", "chopping wood", "chops wood"),
-        ("bake a cake", "baked a cake", "baked a cake", "baking a cake", "bakes a cake"),
-    ],
-)
-def test_verbs(verb, past, participle, ing, third):
-    assert grammar.past(verb) == past
-    assert grammar.participle(verb) == participle
-    assert grammar.ing(verb) == ing
-    assert grammar.third_person(verb) == third
-
-
-def test_numbers():
-    assert grammar.number(342) == "three hundred and forty-two"
-    assert grammar.number(2005) == "two thousand and five"
-    assert [grammar.ordinal(n) for n in (1, 12, 20, 33)] == ["first", "twelfth", "twentieth", "thirty-third"]
-    assert [bilingual.german(n) for n in (21, 100, 342)] == [
-        "einundzwanzig",
-        "einhundert",
-        "dreihundertzweiundvierzig",
-    ]
-    assert [bilingual.french(n) for n in (21, 71, 80, 81, 91, 200, 203)] == [
-        "vingt et un",
-        "soixante et onze",
-        "quatre-vingts",
-        "quatre-vingt-un",
-        "quatre-vingt-onze",
-        "deux cents",
-        "deux cent trois",
-    ]
-
-
-# --- every task ---
-
-
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-@pytest.mark.parametrize("split", SPLITS)
-def test_task_interface(task, split):
-    rows = task.rows(split, 1000)
-    assert rows == task.rows(split, 1000)
-    assert rows[:20] != task.rows(split, 20, seed=1)
-    scores = task.score(rows, [row["completion"] for row in rows])
-    assert task.PRIMARY in scores and set(scores.values()) == {1.0}
-
-
-# --- data to text ---
-
-
-def test_data_to_text_is_the_same_everywhere():
-    texts = [row["prompt"] + row["completion"] for row in data_to_text.rows("train", 50)]
-    assert sha256(texts) == "85c4a5c1ec388c90edb0d6779299d7ebcbb2defac9150fffb867b6fe789631e4"
-
-
-def test_data_to_text_rows():
-    for split in SPLITS:
-        for row in data_to_text.rows(split, 2000):
-            assert 3 <= len(row["slots"]) <= 5 and "name" in row["slots"]
-            assert list(row["slots"]) == [key for key in data_to_text.KEYS if key in row["slots"]]
-            assert row["prompt"] == " | ".join(f"{k} : {v}" for k, v in row["slots"].items()) + " ||"
-            assert row["completion"].startswith(" ") and 6 <= len(row["completion"].split()) <= 45
-
-
-def pairs_of(slots):
-    return {
-        (slots[first], slots[second])
-        for first, second, _ in data_to_text.PAIRS
-        if first in slots and second in slots
-    }
-
-
-def test_data_to_text_splits_are_disjoint():
-    names, pairs = {}, {}
-    for split in SPLITS:
-        rows = data_to_text.rows(split, 1000)
-        names[split] = {row["slots"]["name"] for row in rows}
-        found = [pairs_of(row["slots"]) for row in rows]
-        assert split == "train" or all(found)
-        pairs[split] = set().union(*found)
-    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        assert not names[one] & names[other]
-        assert not pairs[one] & pairs[other]
-
-
-ROW = {"slots": {"name": "The Copper Lantern", "type": "pub", "price": "cheap", "near": "Alderham Park"}}
-
-
-@pytest.mark.parametrize(
-    "output, slots, exact",
-    [
-        (" The Copper Lantern is a cheap pub near Alderham Park.", 1, 1),
-        (" The Copper Lantern is an inexpensive pub near Alderham Park.", 3 / 4, 0),  # missing
-        (" The Copper Lantern is an expensive pub near Alderham Park.", 3 / 4, 0),  # wrong
-        (
-            " The Copper Lantern is a cheap pub near Alderham Park. Prices are high.",
-            3 / 4,
-            0,
-        ),  # contradiction
-        (" The Copper Lantern is a cheap pub near Alderham Park by the river.", 1, 0),  # invented
-        (" The Copper Lantern is a cheap pub near Alderham Park and Alder Bridge.", 3 / 4, 0),  # two places
-        (" The Copper Kettle is a cheap pub near Alderham Park.", 3 / 4, 0),  # another name
-        (" The Copper Lantern Kitchen is a cheap pub near Alderham Park.", 3 / 4, 0),  # a longer name
-        ("", 0, 0),
-    ],
-)
-def test_data_to_text_score(output, slots, exact):
-    assert data_to_text.score([ROW], [output]) == {"slots": slots, "exact": exact}
-
-
-def test_data_to_text_score_averages_over_slots_and_rows():
-    other = {"slots": {"name": "Red Rose House", "food": "Thai"}}
-    scores = data_to_text.score([ROW, other], ["", " Red Rose House is a Thai place."])
-    assert scores == {"slots": 2 / 6, "exact": 1 / 2}
-
-
-def test_data_to_text_refuses_an_unknown_split():
-    with pytest.raises(ValueError, match="split must be"):
-        data_to_text.rows("dev", 1)
+def test_corpus_articles():
+    text = "\n".join(corpus_sample())
+    assert not re.findall(r"\b[Aa] [aeiou]\w*", text)
+    assert not re.findall(r"\b[Aa]n [^aeiouAEIOU\d]\w*", text)

@@ -1,147 +1,106 @@
 """Data to text: the attributes of a place to eat -> one or more sentences that state all of them.
 
-    prompt      name : The Copper Lantern | type : pub | food : Italian | near : Alderham Park ||
-    completion  " The Copper Lantern is an Italian pub near Alderham Park."
+    prompt      name : The Copper Lantern | type : pub | food : Italian | near : Alder Park ||
+    completion  " The Copper Lantern is an Italian pub near Alder Park."
 
-Splits: the names of "test" and "validation" never occur in "train", and neither do their pairs of values. A
-name is built from adjective i, noun j and style k, and belongs to the split of (i + 2j + k) mod 8. A pair of
-food and area belongs to the split of (their positions in `VALUES`, added) mod 8; a pair of type and price to
-that of the same sum mod 4. Remainder 0 is test, 1 is validation, and all others are train. Every row keeps to
-names and pairs of its own split; in "test" and "validation" it holds at least one of the two pairs.
+Splits: the two words of a name, a food and an area, a type and a price are pairs that belong to one split
+(`splits.partner`). A row of "test" or "validation" holds at least one pair beside its name.
 """
 
 import re
 from random import Random
 
 from . import words
-from .corpus.grammar import articles, capital
-from .corpus.names import town
+from .splits import check_split, partner
 
 NAME = "data-to-text"
 PRIMARY = "slots"  # the score to compare methods by
-MAX_NEW_TOKENS = 64  # enough for any completion
+CHOICES = None
+MAX_NEW_TOKENS = 48
 
 KEYS = ("name", "type", "food", "price", "area", "near", "rating", "children")  # in the prompt's order
-NAME_STYLES = ("The {} {}", "{} {} House", "{} {} Kitchen")
+NAMES = ("The {} {}", "{} {} House", "{} {} Kitchen")
+FIRST = ("Copper", "Golden", "Silver", "Green", "Red", "Blue", "White", "Black", "Old", "Happy", "Lucky",
+         "Wild", "Royal", "Crooked", "Hidden", "Sleepy")  # fmt: skip
+SECOND = ("Lantern", "Lion", "Horse", "Anchor", "Crown", "Garden", "Barrel", "Swan", "Fox", "Bell", "Oak",
+          "Rose", "Wheel", "Star", "Duck", "Bear")  # fmt: skip
 LANDMARKS = ("Station", "Bridge", "Park", "Museum", "Theatre", "Church")
-TYPES = ("pub", "restaurant", "cafe", "bistro", "wine bar", "tea room", "diner", "inn")
-FOODS = (
-    "Italian",
-    "French",
-    "Indian",
-    "Chinese",
-    "English",
-    "Japanese",
-    "Mexican",
-    "Greek",
-    "Thai",
-    "Turkish",
-    "Spanish",
-    "Polish",
-)
-PRICES = {
-    "cheap": ("cheap", "low"),
-    "moderate": ("moderately priced", "moderate"),
-    "expensive": ("expensive", "high"),
-}
-AREAS = {
-    "riverside": "by the river",
-    "city centre": "in the city centre",
-    "harbour": "at the harbour",
-    "old town": "in the old town",
-    "market square": "on the market square",
-    "seafront": "by the sea",
-    "university quarter": "in the university quarter",
-    "suburbs": "in the suburbs",
-}
+TYPES = ("pub", "restaurant", "cafe", "bistro", "bar", "diner", "inn", "canteen")
+FOODS = ("Italian", "French", "Indian", "Chinese", "English", "Japanese", "Mexican", "Greek", "Thai", "Turkish",
+         "Spanish", "Polish")  # fmt: skip
+PRICES = ("cheap", "moderate", "expensive")
+AREAS = ("riverside", "canal", "harbour", "suburbs", "castle", "market", "seafront", "university")
+RATINGS = ("excellent", "good", "average", "poor")
 
 # key -> value -> (adjective before the noun, phrase after the noun, a sentence). These forms, and no others,
 # state a value: completions are written with them and outputs are read with them.
 FORMS = {
     "type": {kind: (kind, "", "") for kind in TYPES},
     "food": {food: (food, "", f"the kitchen is {food}") for food in FOODS},
-    "price": {value: (adjective, "", f"prices are {level}") for value, (adjective, level) in PRICES.items()},
-    "area": {area: ("", where, f"it lies {where}") for area, where in AREAS.items()},
-    "rating": {
-        value: ("", f"with {value} reviews", f"reviews are {value}")
-        for value in ("excellent", "good", "average", "poor")
-    },
+    "price": {price: (price, "", f"prices are {price}") for price in PRICES},
+    "area": {area: ("", f"by the {area}", f"it lies by the {area}") for area in AREAS},
+    "rating": {value: ("", f"with {value} reviews", f"reviews are {value}") for value in RATINGS},
     "children": {
         "yes": ("family-friendly", "", "children are welcome"),
         "no": ("adults-only", "", "only adults are admitted"),
     },
 }
-VALUES = {key: tuple(forms) for key, forms in FORMS.items()}
-PAIRS = (("food", "area", 8), ("type", "price", 4))
+PAIRS = {"food": "area", "type": "price"}
 
 
 def rows(split, count, seed=0):
     """`count` rows of "train", "validation" or "test": dicts with "prompt", "completion" and "slots"."""
-    if split not in ("train", "validation", "test"):
-        raise ValueError(f"split must be 'train', 'validation' or 'test', not {split!r}")
+    check_split(split)
     rng, drawn = Random(f"{NAME} {split} {seed}"), []
     for _ in range(count):
-        slots = _slots(rng, split)
+        slots = place(rng, split)
         prompt = " | ".join(f"{key} : {value}" for key, value in slots.items()) + " ||"
-        drawn.append({"prompt": prompt, "completion": " " + _describe(rng, slots), "slots": slots})
+        drawn.append({"prompt": prompt, "completion": " " + describe(rng, slots), "slots": slots})
     return drawn
 
 
-def split_of(remainder):
-    """The split that a remainder stands for (see the top of this file)."""
-    return {0: "test", 1: "validation"}.get(remainder, "train")
-
-
-def _slots(rng, split):
-    """Three to five slots: a name and values, drawn again until name and pairs belong to `split`."""
-    while True:
-        keys = rng.sample(KEYS[1:], rng.randint(2, 4))
-        if split == "train" or any(first in keys and second in keys for first, second, _ in PAIRS):
-            break
-    slots = {key: rng.choice(VALUES[key]) for key in KEYS if key in keys and key in VALUES}
-    slots["name"] = _name(rng, split)
+def place(rng, split):
+    """Three to five slots: a name and values whose pairs belong to `split`."""
+    keys = rng.sample(KEYS[1:], rng.randint(2, 4))
+    if split != "train" and not any(one in keys and other in keys for one, other in PAIRS.items()):
+        return place(rng, split)
+    first = rng.choice(FIRST)
+    slots = {"name": (first, partner(rng, split, first, SECOND))}
+    slots |= {key: rng.choice(tuple(FORMS[key])) for key in KEYS if key in keys and key in FORMS}
+    for one, other in PAIRS.items():
+        if one in slots and other in slots:
+            slots[other] = partner(rng, split, slots[one], tuple(FORMS[other]))
+    if None in slots.values() or None in slots["name"]:  # a word without a partner in this split
+        return place(rng, split)
+    slots["name"] = rng.choice(NAMES).format(*slots["name"])
     if "near" in keys:
-        slots["near"] = f"{town(rng)} {rng.choice(LANDMARKS)}"
-    for first, second, modulus in PAIRS:
-        while first in slots and second in slots and pair_split(slots, first, second, modulus) != split:
-            slots[first], slots[second] = rng.choice(VALUES[first]), rng.choice(VALUES[second])
+        slots["near"] = f"{rng.choice(words.TOWNS)} {rng.choice(LANDMARKS)}"
     return {key: slots[key] for key in KEYS if key in slots}
 
 
-def pair_split(slots, first, second, modulus):
-    """The split of a pair of values."""
-    position, other = VALUES[first].index(slots[first]), VALUES[second].index(slots[second])
-    return split_of((position + other) % modulus)
-
-
-def _name(rng, split):
-    while True:
-        i, j = rng.randrange(len(words.SIGN_ADJECTIVE)), rng.randrange(len(words.SIGN_NOUN))
-        k = rng.randrange(len(NAME_STYLES))
-        if split_of((i + 2 * j + k) % 8) == split:
-            return NAME_STYLES[k].format(words.SIGN_ADJECTIVE[i], words.SIGN_NOUN[j])
-
-
-def _describe(rng, slots):
+def describe(rng, slots):
     """One of two ways: woven into one sentence, or a short sentence for each value, two and two joined."""
-    forms = {key: _forms(key, value) for key, value in slots.items() if key not in ("name", "type")}
+    forms = {key: form_of(key, value) for key, value in slots.items() if key not in ("name", "type")}
     name, kind = slots["name"], slots.get("type", "place")
     if rng.random() < 0.5:
         before = [forms[key][0] for key in ("price", "children", "food") if key in forms]
         after = [forms[key][1] for key in ("area", "near", "rating") if key in forms]
-        sentences = [" ".join([name, "is a", *before, kind, *after])]
-    else:
-        said = [sentence for _, _, sentence in forms.values()]
-        sentences = [f"{name} is a {kind}"]
-        sentences += [", and ".join(said[i : i + 2]) for i in range(0, len(said), 2)]
-    return articles(" ".join(capital(sentence) + "." for sentence in sentences))
+        noun = " ".join([*before, kind])
+        return " ".join([name, "is", words.article(noun), noun, *after]) + "."
+    said = [sentence for _, _, sentence in forms.values()]
+    sentences = [f"{name} is {words.article(kind)} {kind}"]
+    sentences += [", and ".join(said[i : i + 2]) for i in range(0, len(said), 2)]
+    return " ".join(words.capital(sentence) + "." for sentence in sentences)
 
 
-def _forms(key, value):
+def form_of(key, value):
     """(adjective, phrase, sentence) for one slot."""
     if key == "near":
-        return "", f"near {value}", f"it is close to {value}"
+        return "", f"near {value}", f"it is near {value}"
     return FORMS[key][value]
+
+
+# --------------------------------------------------------------------------------------- reading it back
 
 
 def stated(text):
@@ -156,8 +115,7 @@ def _either(options):
     return "|".join(re.escape(option) for option in options if option)
 
 
-_SIGN = f"(?:{_either(words.SIGN_ADJECTIVE)}) (?:{_either(words.SIGN_NOUN)})"
-_NAME = re.compile(rf"\b(?:The )?{_SIGN}\b(?: House\b| Kitchen\b)?")
+_NAME = re.compile(rf"\b(?:The )?(?:{_either(FIRST)}) (?:{_either(SECOND)})\b(?: House\b| Kitchen\b)?")
 _LANDMARK = re.compile(rf"\b[A-Z]\w+ (?:{_either(LANDMARKS)})\b")
 _PATTERNS = {
     key: {value: re.compile(rf"\b(?:{_either(said)})\b", re.IGNORECASE) for value, said in forms.items()}
@@ -170,7 +128,10 @@ def score(rows, outputs):
 
     "slots": the share of slots for which the text states the right value and no other.
     "exact": the share of rows with every slot right and nothing stated that the prompt did not give.
+    "bleu": against the completion, one of the ways to say it (Papineni et al. 2002).
     """
+    from ..metrics import bleu
+
     right = total = exact = 0
     for row, output in zip(rows, outputs, strict=True):
         found = stated(output)
@@ -178,4 +139,5 @@ def score(rows, outputs):
         invented = any(found[key] for key in KEYS if key not in row["slots"])
         right, total = right + hits, total + len(row["slots"])
         exact += hits == len(row["slots"]) and not invented
-    return {"slots": right / total, "exact": exact / len(rows)}
+    written = bleu(outputs, [row["completion"] for row in rows])
+    return {"slots": right / total, "exact": exact / len(rows), "bleu": written}

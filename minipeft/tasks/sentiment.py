@@ -1,0 +1,67 @@
+"""Sentiment: a sentence or two of a review -> positive or negative.
+
+    prompt      review: the soup was not bad, but the waiter was rude.
+                sentiment:
+    completion  " negative"
+
+The rules: a word of praise is positive and a word of blame negative; "not", "never" and "far from" turn it
+round; "very", "really" and "not only" do not. Of two clauses the main one decides: the one after "but" or
+"still", the one that "although" does not begin. Every form is drawn for both verdicts alike, so that no word
+but its own gives an answer away.
+
+Splits: each thing that is judged belongs to one split (`splits.split_of`), so those of the test rows were
+never judged in training.
+"""
+
+from random import Random
+
+from . import words
+from .splits import check_split, split_of
+
+NAME = "sentiment"
+PRIMARY = "accuracy"  # the score to compare methods by
+CHOICES = (" positive", " negative")  # the only possible completions
+MAX_NEW_TOKENS = 3
+
+PLAIN = ("was {}", "was very {}", "was really {}", "was simply {}")
+NEGATED = ("was not {}", "was not very {}", "was never {}", "was far from {}")
+SINGLE = ("the {a} {main}.", "I must say the {a} {main}.", "they say the {a} {main}.")
+# {main} decides, {other} says the contrary.
+CONTRAST = (
+    "the {b} {other}, but the {a} {main}.",
+    "although the {b} {other}, the {a} {main}.",
+    "the {a} {main}, although the {b} {other}.",
+    "the {b} {other}. still, the {a} {main}.",
+)
+
+
+def rows(split, count, seed=0):
+    """`count` rows of "train", "validation" or "test": dicts with "prompt" and "completion"."""
+    check_split(split)
+    rng = Random(f"{NAME} {split} {seed}")
+    return [_row(*judged(rng, split)) for _ in range(count)]
+
+
+def _row(text, positive):
+    return {"prompt": f"review: {text}\nsentiment:", "completion": CHOICES[0 if positive else 1]}
+
+
+def judged(rng, split):
+    """A sentence and whether it is positive; half of them hold a contrast."""
+    positive = rng.random() < 0.5
+    first, second = rng.sample([thing for thing in words.THINGS if split_of(thing) == split], 2)
+    form = rng.choice(SINGLE if rng.random() < 0.5 else CONTRAST)
+    return form.format(a=first, b=second, main=clause(rng, positive), other=clause(rng, not positive)), positive
+
+
+def clause(rng, positive):
+    """What is said of a thing: praise, or blame turned round, where it is `positive`."""
+    negated = rng.random() < 0.5
+    word = rng.choice(words.PRAISE if positive != negated else words.BLAME)
+    return rng.choice(NEGATED if negated else PLAIN).format(word)
+
+
+def score(rows, outputs):
+    """ "accuracy": the share of rows whose output is the right label."""
+    right = sum(output.strip() == row["completion"].strip() for row, output in zip(rows, outputs, strict=True))
+    return {"accuracy": right / len(rows)}
