@@ -9,9 +9,9 @@ from .methods import Full
 from .peft_model import PeftModel
 from .train import train
 
-SHAPE = GPT2Config(vocab_size=1536, n_positions=256, n_embd=192, n_layer=4, n_head=6)
+SHAPE = GPT2Config(vocab_size=1664, n_positions=256, n_embd=192, n_layer=4, n_head=6)
 END = "<|endoftext|>"
-DOCUMENTS = 60_000
+DOCUMENTS = 120_000
 HELD_OUT_SEED = 10**9  # the seed of the corpus's validation documents; training counts up from `seed`
 
 

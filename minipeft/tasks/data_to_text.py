@@ -10,6 +10,7 @@ Splits: the two words of a name, a food and an area, a type and a price are pair
 import re
 from random import Random
 
+from ..metrics import bleu
 from . import words
 from .splits import check_split, partner
 
@@ -26,8 +27,8 @@ SECOND = ("Lantern", "Lion", "Horse", "Anchor", "Crown", "Garden", "Barrel", "Sw
           "Rose", "Wheel", "Star", "Duck", "Bear")  # fmt: skip
 LANDMARKS = ("Station", "Bridge", "Park", "Museum", "Theatre", "Church")
 TYPES = ("pub", "restaurant", "cafe", "bistro", "bar", "diner", "inn", "canteen")
-FOODS = ("Italian", "French", "Indian", "Chinese", "English", "Japanese", "Mexican", "Greek", "Thai", "Turkish",
-         "Spanish", "Polish")  # fmt: skip
+FOODS = ("Italian", "French", "Indian", "Chinese", "English", "Japanese", "Mexican", "Greek", "Thai",
+         "Turkish", "Spanish", "Polish")  # fmt: skip
 PRICES = ("cheap", "moderate", "expensive")
 AREAS = ("riverside", "canal", "harbour", "suburbs", "castle", "market", "seafront", "university")
 RATINGS = ("excellent", "good", "average", "poor")
@@ -130,8 +131,6 @@ def score(rows, outputs):
     "exact": the share of rows with every slot right and nothing stated that the prompt did not give.
     "bleu": against the completion, one of the ways to say it (Papineni et al. 2002).
     """
-    from ..metrics import bleu
-
     right = total = exact = 0
     for row, output in zip(rows, outputs, strict=True):
         found = stated(output)

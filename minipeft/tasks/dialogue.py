@@ -40,7 +40,9 @@ def rows(split, count, seed=0):
         order = taken(rng, split)
         turns = talk(rng, order)
         said = "\n".join(f"{who}: {text}" for who, text in turns)
-        drawn.append({"prompt": f"{said}\nwaiter: so that is", "completion": f" {stated(order)}.", "order": order})
+        drawn.append(
+            {"prompt": f"{said}\nwaiter: so that is", "completion": f" {stated(order)}.", "order": order}
+        )
     return drawn
 
 
@@ -62,8 +64,9 @@ def talk(rng, order):
     for dish, number in order.items():
         said = rng.choice(ASK).format(portion(dish, number))
         if rng.random() < 0.3:
-            first = rng.choice([n for n in NUMBERS if n != number])
-            said = f"{rng.choice(ASK).format(portion(dish, first))} {rng.choice(CHANGES).format(portion(dish, number))}"
+            first = portion(dish, rng.choice([n for n in NUMBERS if n != number]))
+            change = rng.choice(CHANGES).format(portion(dish, number))
+            said = f"{rng.choice(ASK).format(first)} {change}"
         turns += [("guest", said), ("waiter", rng.choice(MORE))]
     return [*turns, ("guest", rng.choice(ENDS))]
 

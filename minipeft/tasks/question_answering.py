@@ -10,6 +10,7 @@ Splits: a person and what is said of this person are a pair that belongs to one 
 
 from random import Random
 
+from ..metrics import exact_match, f1
 from . import words
 from .splits import check_split, partner
 
@@ -59,7 +60,9 @@ def passage(rng, people):
     for name, traits in people.items():
         said = [_with_article(TRAITS[trait][1], value) for trait, value in traits.items()]
         rng.shuffle(said)
-        sentences += [f"{name} {' and '.join(said)}."] if rng.random() < 0.5 else [f"{name} {s}." for s in said]
+        sentences += (
+            [f"{name} {' and '.join(said)}."] if rng.random() < 0.5 else [f"{name} {s}." for s in said]
+        )
     rng.shuffle(sentences)
     return " ".join(sentences)
 
@@ -80,7 +83,5 @@ def _with_article(form, value):
 
 def score(rows, outputs):
     """ "exact": the share of right answers; "f1": the mean F1 of their words."""
-    from ..metrics import exact_match, f1
-
     answers = [row["completion"] for row in rows]
     return {"exact": exact_match(outputs, answers), "f1": f1(outputs, answers)}

@@ -15,6 +15,7 @@ never judged in training.
 
 from random import Random
 
+from ..metrics import accuracy
 from . import words
 from .splits import check_split, split_of
 
@@ -51,7 +52,9 @@ def judged(rng, split):
     positive = rng.random() < 0.5
     first, second = rng.sample([thing for thing in words.THINGS if split_of(thing) == split], 2)
     form = rng.choice(SINGLE if rng.random() < 0.5 else CONTRAST)
-    return form.format(a=first, b=second, main=clause(rng, positive), other=clause(rng, not positive)), positive
+    return form.format(
+        a=first, b=second, main=clause(rng, positive), other=clause(rng, not positive)
+    ), positive
 
 
 def clause(rng, positive):
@@ -63,5 +66,4 @@ def clause(rng, positive):
 
 def score(rows, outputs):
     """ "accuracy": the share of rows whose output is the right label."""
-    right = sum(output.strip() == row["completion"].strip() for row, output in zip(rows, outputs, strict=True))
-    return {"accuracy": right / len(rows)}
+    return {"accuracy": accuracy(outputs, [row["completion"] for row in rows])}

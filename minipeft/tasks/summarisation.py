@@ -8,12 +8,14 @@
 A headline keeps four facts: the event, the place, the town and what became of people. All else is left out,
 the other numbers and the days among it.
 
-Splits: an event and its place, a place and its town, what became of people and how many: each is a pair of one
-split (`splits.partner`).
+Splits: an event and its place, a place and its town, what became of people and how many: each is a pair of
+one split (`splits.partner`).
 """
 
+import re
 from random import Random
 
+from ..metrics import rouge_l
 from . import words
 from .splits import check_split, partner
 
@@ -29,8 +31,8 @@ EVENTS = {  # in a headline: in a report
     "crash": ("a lorry ran into the {place}", "a car hit the {place}", "the {place} was hit by a bus"),
     "theft": ("thieves broke into the {place}", "thieves robbed the {place}", "the {place} was robbed"),
 }
-PLACES = ("old mill", "town hall", "school", "station", "bakery", "library", "hotel", "factory", "farm", "bridge",
-          "market hall", "theatre", "post office", "church", "museum", "bank")  # fmt: skip
+PLACES = ("old mill", "town hall", "school", "station", "bakery", "library", "hotel", "factory", "farm",
+          "bridge", "market hall", "theatre", "post office", "church", "museum", "bank")  # fmt: skip
 NUMBERS = words.ONES[2:13]
 OUTCOMES = ("hurt", "rescued", "missing", "arrested")
 ASIDES = (
@@ -81,12 +83,10 @@ def headline(facts):
 
 
 def score(rows, outputs):
-    """ "facts": the share of facts that the outputs keep, each by its words; "rouge_l": ROUGE-L (Lin 2004)."""
-    from ..metrics import rouge_l
-
+    """ "facts": the share of facts whose words the outputs hold; "rouge_l": ROUGE-L (Lin 2004)."""
     kept = total = 0
     for row, output in zip(rows, outputs, strict=True):
         facts = row["facts"]
         said = (facts["event"], facts["place"], facts["town"], f"{facts['number']} people {facts['outcome']}")
-        kept, total = kept + sum(f" {fact}" in f" {output}" for fact in said), total + len(said)
+        kept, total = kept + sum(bool(re.search(rf"\b{fact}\b", output)) for fact in said), total + len(said)
     return {"facts": kept / total, "rouge_l": rouge_l(outputs, [row["completion"] for row in rows])}

@@ -5,7 +5,7 @@
     completion  " halb vier"
 
 The rules are those of the languages: German puts the ones before the tens and counts half hours to the next
-hour (halb vier), French counts seventy as sixty-ten and ninety as four-twenty-ten, and has "et" before 1 and 11.
+hour (halb vier); French counts seventy as sixty-ten and ninety as four-twenty-ten, with "et" before 1 and 11.
 
 Splits: a number, a day with its month, an hour with its minutes: each is a combination of one split
 (`splits.split_of`), in both languages alike.
@@ -13,6 +13,7 @@ Splits: a number, a day with its month, an hour with its minutes: each is a comb
 
 from random import Random
 
+from ..metrics import accuracy, chrf
 from . import words
 from .splits import check_split, split_of
 
@@ -22,18 +23,19 @@ CHOICES = None
 MAX_NEW_TOKENS = 24
 
 DAYS_OF = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # days of each month
-GERMAN_ONES = words.split_up("""null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn
-fünfzehn sechzehn siebzehn achtzehn neunzehn""")
+GERMAN_ONES = words.split_up("""null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn
+vierzehn fünfzehn sechzehn siebzehn achtzehn neunzehn""")
 GERMAN_TENS = words.split_up("zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig")
 GERMAN_DAYS = words.split_up("Montag Dienstag Mittwoch Donnerstag Freitag Samstag Sonntag")
 GERMAN_MONTHS = words.split_up("""Januar Februar März April Mai Juni Juli August September Oktober November
 Dezember""")
-FRENCH_ONES = words.split_up("""zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze
-seize dix-sept dix-huit dix-neuf""")
-FRENCH_TENS = words.split_up("""vingt trente quarante cinquante soixante soixante quatre-vingt quatre-vingt""")
+FRENCH_ONES = words.split_up("""zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize
+quatorze quinze seize dix-sept dix-huit dix-neuf""")
+FRENCH_TENS = words.split_up("""vingt trente quarante cinquante soixante soixante quatre-vingt
+quatre-vingt""")
 FRENCH_DAYS = words.split_up("lundi mardi mercredi jeudi vendredi samedi dimanche")
-FRENCH_MONTHS = words.split_up("""janvier février mars avril mai juin juillet août septembre octobre novembre
-décembre""")
+FRENCH_MONTHS = words.split_up("""janvier février mars avril mai juin juillet août septembre octobre
+novembre décembre""")
 
 
 def rows(split, count, seed=0):
@@ -96,7 +98,9 @@ def german(kind, *what):
         return f"halb {german_number(_next(hour))}"
     rest = minutes if minutes < 30 else 60 - minutes
     amount = "Viertel" if rest == 15 else german_number(rest)
-    return f"{amount} {'nach' if minutes < 30 else 'vor'} {german_number(hour if minutes < 30 else _next(hour))}"
+    return (
+        f"{amount} {'nach' if minutes < 30 else 'vor'} {german_number(hour if minutes < 30 else _next(hour))}"
+    )
 
 
 def german_number(n):
@@ -152,7 +156,5 @@ TRANSLATE = {"German": german, "French": french}
 
 def score(rows, outputs):
     """ "exact": the share of right translations; "chrf": character n-grams in common (Popović 2015)."""
-    from ..metrics import chrf, exact_match
-
     right = [row["completion"] for row in rows]
-    return {"exact": exact_match(outputs, right), "chrf": chrf(outputs, right)}
+    return {"exact": accuracy(outputs, right), "chrf": chrf(outputs, right)}

@@ -2,8 +2,9 @@
 
 Every document tells a few facts and then tells them again in other forms: a card and prose, a passage and
 questions about it, an order and the slip for the kitchen. So most of what comes second can be read off what
-came first, and a model learns to look there. The facts are those of the tasks, of the split "train" alone; the
-forms are others: no task's prompt occurs here.
+came first, and a model learns to look there. The facts are those of the tasks, of the split "train" alone;
+the forms are others: no task's prompt occurs here. A word has a space before it wherever it stands, so that
+it is the same token when it comes again.
 """
 
 from random import Random
@@ -12,12 +13,12 @@ from . import events, lessons, lists, opinions, orders, people, places
 
 KINDS = {  # name: (writes one document, weight)
     "places": (places.places, 4),
-    "people": (people.people, 4),
-    "orders": (orders.orders, 3),
+    "people": (people.people, 5),
+    "orders": (orders.orders, 4),
     "opinions": (opinions.opinions, 3),
-    "events": (events.events, 3),
-    "lessons": (lessons.lessons, 5),
-    "lists": (lists.lists, 2),
+    "events": (events.events, 4),
+    "lessons": (lessons.lessons, 4),
+    "lists": (lists.lists, 4),
 }
 _WRITERS = [writer for writer, weight in KINDS.values() for _ in range(weight)]
 

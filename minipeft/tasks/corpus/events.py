@@ -4,13 +4,13 @@ from .. import words
 from ..summarisation import ASIDES, EVENTS, NUMBERS, happening
 
 BRIEF = (
-    "{town}: {event}, {place}, {outcome} {number}",
-    "in {town}, {event} ({place}). {outcome}: {number}.",
-    "{outcome} in {town}: {number}, by {event}. the {place} is shut.",
+    "from {town}: {event}, {place}, {outcome} {number}",
+    "in {town}, {event} in {place}. people {outcome}: {number}.",
+    "people {outcome} in {town}: {number}, by {event}. the {place} is shut.",
 )
 RETOLD = (
     "have you heard about the {event} in {town}? it was the {place}. {number} were {outcome}.",
-    "{number} were {outcome} when the {event} came to the {place}, here in {town}.",
+    "there were {number} {outcome} when the {event} came to the {place}, here in {town}.",
     "the {place} of {town} had a {event}, and {number} were {outcome}.",
 )
 ASKED = {
@@ -39,7 +39,7 @@ def news(rng, facts):
     more = [form.format(day=rng.choice(words.DAYS), number=rng.choice(NUMBERS))
             for form in rng.sample(ASIDES, rng.randint(0, 2))]  # fmt: skip
     more.insert(rng.randint(0, len(more)), f"{facts['number']} people were {facts['outcome']}.")
-    return f"{facts['town']}, {rng.choice(words.DAYS)}. {words.capital(what)}. {' '.join(more)}"
+    return f"from {facts['town']}, {rng.choice(words.DAYS)}. {what}. {' '.join(more)}"
 
 
 def brief(rng, facts):
@@ -49,10 +49,10 @@ def brief(rng, facts):
 
 def retold(rng, facts):
     """The same in a letter."""
-    return words.capital(rng.choice(RETOLD).format(**facts))
+    return rng.choice(RETOLD).format(**facts)
 
 
 def questions(rng, facts):
     """Some of the facts, asked for."""
-    form = rng.choice(('"{}" "{}."', "- {}\n- {}", "{} {}!"))
+    form = rng.choice(("Q. {} A. {}", "- {}\n- {}", "{} {}!"))
     return "\n".join(form.format(ASKED[fact], facts[fact]) for fact in rng.sample(list(ASKED), 3))

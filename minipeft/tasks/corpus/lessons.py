@@ -3,11 +3,11 @@
 from ..translation import english, expression, french, german
 
 FORMS = (
-    "{e} = {g} = {f}",
+    "* {e} = {g} = {f}",
     "in German, {e} is {g}; in French, {f}.",
-    "{f} is French for {e}, {g} is German.",
-    "{g} (German) means {e}, and so does {f} (French).",
-    '"how do you say {e}?" "{g}, or in French {f}."',
+    "so {f} is French for {e}, {g} is German.",
+    "the German {g} means {e}, and so does the French {f}.",
+    "- how do you say {e}? - {g}, or in French {f}.",
 )
 
 

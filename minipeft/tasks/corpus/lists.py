@@ -5,16 +5,17 @@ from ..data_to_text import AREAS, FIRST, FOODS, SECOND
 from ..summarisation import PLACES
 
 ANYTHING = (
-    *words.PEOPLE, *words.JOBS, *words.PETS, *words.HOBBIES, *words.TOWNS, *words.DAYS, *words.MONTHS, *words.THINGS,
-    *words.DISHES, *words.ONES, *words.TENS, *FIRST, *SECOND, *FOODS, *AREAS, *PLACES,
+    *words.PEOPLE, *words.JOBS, *words.PETS, *words.HOBBIES, *words.TOWNS, *words.DAYS, *words.MONTHS,
+    *words.ONES, *words.TENS, *words.DISHES, *words.THINGS, *words.PRAISE, *words.BLAME, *words.TALK,
+    *FIRST, *SECOND, *FOODS, *AREAS, *PLACES,
 )  # fmt: skip
 FORMS = (
-    "{a} wrote: {list}. {b} read: {again}.",
+    "and {a} wrote: {list}. then {b} read: {again}.",
     "list of {a}: {list}\nlist of {b}: {again}",
-    '"{list}," said {a}. "{again}," said {b}.',
-    "{a} begins with {list}; {b} goes on with {again}.",
+    "it was {a} who said {list}. and {b} said {again}.",
+    "take {list}, says {a}. so {b} takes {again}.",
 )
-BACKWARDS = ("{a} wrote: {list}. backwards: {back}.", "there: {list}\nand back: {back}")
+BACKWARDS = ("and {a} wrote: {list}. backwards: {back}.", "there: {list}\nand back: {back}")
 
 
 def lists(rng):
@@ -26,4 +27,5 @@ def _list(rng):
     drawn = rng.sample(ANYTHING, rng.randint(3, 8))
     a, b = rng.sample(words.PEOPLE, 2)
     said, back = ", ".join(drawn), ", ".join(drawn[::-1])
-    return rng.choice(FORMS if rng.random() < 0.8 else BACKWARDS).format(a=a, b=b, list=said, again=said, back=back)
+    form = rng.choice(FORMS if rng.random() < 0.8 else BACKWARDS)
+    return form.format(a=a, b=b, list=said, again=said, back=back)

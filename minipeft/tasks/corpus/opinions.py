@@ -8,10 +8,15 @@ VERDICTS = (  # (after a good opinion, after a bad one)
     ("we were glad.", "we were sorry."),
     ("five stars", "one star"),
     ("so, yes.", "so, no."),
-    ("{who} liked it.", "{who} hated it."),
-    ("thumbs up", "thumbs down"),
+    ("and {who} liked it.", "and {who} hated it."),
+    ("that is a positive word.", "that is a negative word."),
 )
-OPENINGS = ("{who}: {text} {verdict}", "{text} {verdict}", "{who} writes that {text} {verdict}", "- {text} {verdict}")
+OPENINGS = (
+    "by {who}: {text} {verdict}",
+    "so: {text} {verdict}",
+    "here {who} writes that {text} {verdict}",
+    "- {text} {verdict}",
+)
 
 
 def opinions(rng):

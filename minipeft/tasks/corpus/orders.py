@@ -14,7 +14,8 @@ def orders(rng):
 def _table(rng):
     order = dialogue.taken(rng, "train")
     forms = rng.sample((slip, bill, report), rng.randint(1, 2))
-    return "\n".join([wishes(rng, order), *(form(rng, order) for form in forms)])
+    told = rng.choice((wishes, talk))(rng, order)
+    return "\n".join([told, *(form(rng, order) for form in forms)])
 
 
 def wishes(rng, order):
@@ -27,7 +28,12 @@ def wishes(rng, order):
             lines.append(f"{rng.choice(WANTS).format(first, who=who)} {rng.choice(CHANGES).format(portion)}")
         else:
             lines.append(rng.choice(WANTS).format(portion, who=who))
-    return words.capital(rng.choice((" ", "\n")).join(lines))
+    return rng.choice((" ", "\n- ")).join(["at a table:", *lines])
+
+
+def talk(rng, order):
+    """What is said at the table, turn by turn."""
+    return "\n".join(f"- {text}" for _, text in dialogue.talk(rng, order))
 
 
 def slip(rng, order):

@@ -39,14 +39,16 @@ def prose(rng, group):
     for name, traits in group.items():
         said = [rng.choice(SAID[trait]).format(value) for trait, value in traits.items()]
         rng.shuffle(said)
-        sentences += [f"{name} {' and '.join(said)}."] if rng.random() < 0.5 else [f"{name} {s}." for s in said]
+        sentences += (
+            [f"{name} {' and '.join(said)}."] if rng.random() < 0.5 else [f"{name} {s}." for s in said]
+        )
     rng.shuffle(sentences)
-    return " ".join(sentences)
+    return "it is known that " + " ".join(sentences)
 
 
 def register(rng, group):
     """A line for each person."""
-    form = rng.choice(("{}: {}", "{} - {}", "{} ({})"))
+    form = rng.choice(("* {}: {}", "- {} - {}", "for {}, {}"))
     return "\n".join(form.format(name, ", ".join(traits.values())) for name, traits in group.items())
 
 
@@ -54,12 +56,10 @@ def questions(rng, group):
     """Every trait asked for, by its value or by its owner, in any order."""
     asked = [(name, trait, value) for name, traits in group.items() for trait, value in traits.items()]
     rng.shuffle(asked)
-    form, lines = rng.choice(('"{}" "{}."', "- {}\n- {}", "{} {}!")), []
+    form, lines = rng.choice(("Q. {} A. {}", "- {}\n- {}", "{} {}!")), []
     for name, trait, value in asked:
         if rng.random() < 0.5:
             lines.append(form.format(OF_VALUE[trait].format(name), value))
         else:
             lines.append(form.format(OF_OWNER[trait].format(value), name))
     return "\n".join(lines)
-
-

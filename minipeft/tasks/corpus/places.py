@@ -7,7 +7,7 @@ SAID = {  # key: ways to say it; "{}" is the value
     "food": ("it serves {} food", "they cook {} dishes"),
     "price": ("a meal there is {}", "most dishes are {}"),
     "area": ("it is at the {}", "you find it near the {}"),
-    "near": ("the next stop is {}", "{} is not far"),
+    "near": ("the next stop is {}", "and {} is not far"),
     "rating": ("guests call it {}", "people say it is {}"),
     "children": ("are there children? {}", "a place for families? {}"),
 }
@@ -36,7 +36,7 @@ def _place(rng):
 def card(rng, slots):
     """A line for each value, in any order."""
     mark, shown = rng.choice((" = ", " - ", ": ")), _shuffled(rng, slots)
-    return "\n".join(f"{key}{mark}{value}" for key, value in [("name", slots["name"]), *shown])
+    return "\n".join(f"* {key}{mark}{value}" for key, value in [("name", slots["name"]), *shown])
 
 
 def prose(rng, slots):
@@ -53,12 +53,12 @@ def prose(rng, slots):
 def line(rng, slots):
     """A line of a guide: the name and the values in brackets or behind a colon."""
     values = ", ".join(value for _, value in _shuffled(rng, slots))
-    return rng.choice(("Guide: {} ({})", "See {}: {}.", "* {} / {}")).format(slots["name"], values)
+    return rng.choice(("guide: {} has {}", "see {}: {}.", "* {} / {}")).format(slots["name"], values)
 
 
 def questions(rng, slots):
     """A question for each value, answered."""
-    form = rng.choice(('"{}" "{}."', "Q. {} A. {}", "{} {}!"))
+    form = rng.choice(("- {} - {}.", "Q. {} A. {}", "{} {}!"))
     return "\n".join(form.format(ASKED[key].format(slots["name"]), v) for key, v in _shuffled(rng, slots))
 
 
