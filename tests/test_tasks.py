@@ -18,7 +18,7 @@ from minipeft.tasks import (
     translation,
     words,
 )
-from minipeft.tasks.corpus import KINDS, documents
+from minipeft.tasks.corpus import KINDS, documents, opinions
 from minipeft.tasks.splits import SPLITS, partner, split_of
 
 EVERY_TASK = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -30,7 +30,7 @@ def corpus_sample(count=2000, seed=1):
 
 
 @cache
-def drawn(task, split, count=1000):
+def drawn(task, split, count=500):
     return task.rows(split, count)
 
 
@@ -45,7 +45,7 @@ def sha256(texts):
 def test_interface(task):
     for split in SPLITS:
         rows = drawn(task, split)
-        assert rows == task.rows(split, 1000)
+        assert rows == task.rows(split, 500)
         assert rows[:20] != task.rows(split, 20, seed=1)
         assert all(row["completion"].startswith(" ") and len(row["completion"]) > 2 for row in rows)
         if task.CHOICES:
@@ -72,7 +72,14 @@ def test_no_prompt_of_one_split_is_in_another(task):
     assert not prompts["validation"] & prompts["test"]
 
 
-DIGESTS = {}
+DIGESTS = {
+    "sentiment": "5ff11b72f6ccb020f75328fb2ad496be3e6c147e0ee762a53d0a8b4f874f9604",
+    "data-to-text": "181624ae03a2bb362a7946894369257a09f3c0577d9903927e0c1b45ddb9a3b3",
+    "translation": "deb558eb13d2df86a207cdeed94c58d05dd4600b5fb5ccfa868755ac8af39e9f",
+    "summarisation": "fb77a39032ccffbf84cf66f21e0bcdd5ec7c6be04591546e1f0b5a41a9fbec22",
+    "question-answering": "938db112a92583fb4fc99d85e9481091859e70daae531541c71ca0c58c239107",
+    "dialogue": "e61fd6fb7fcc984fe58b7a6fbb8439aca3481da0b5ba6769e04ef28727aca7b9",
+}
 
 
 @EVERY_TASK
@@ -330,7 +337,7 @@ def test_corpus_is_the_same_everywhere():
     assert sha256(corpus_sample(50)) == CORPUS_DIGEST
 
 
-CORPUS_DIGEST = ""
+CORPUS_DIGEST = "0185817ba7613359214e43ae87367330070821604a9ee97a189520125159b6d6"
 
 
 def test_every_kind_writes():
@@ -358,10 +365,10 @@ def test_corpus_has_no_task_format():
 
 def test_corpus_shows_nothing_of_the_tests():
     """No thing judged, nothing translated, no trait of a person that is kept for validation or test."""
-    text = "\n".join(corpus_sample())
-    judged = {thing for thing in words.THINGS if re.search(rf"the {thing} was", text)}
-    assert judged and {split_of(thing) for thing in judged} == {"train"}
-    lessons = {a for a, _, _ in re.findall(r"(.*) = (.*) = (.*)", text)}
+    opinion = "\n".join(opinions.opinions(Random(seed)) for seed in range(300))
+    judged = {thing for thing in words.THINGS if f"the {thing} was" in opinion}
+    assert len(judged) > 20 and {split_of(thing) for thing in judged} == {"train"}
+    lessons = {english for english in re.findall(r"\* (.*) = .* = .*", "\n".join(corpus_sample()))}
     held_back = {row["prompt"].split("\n")[0].removeprefix("English: ") for row in drawn(translation, "test")}
     numbers = {said for said in held_back if said.split()[0] not in words.DAYS}
     assert len(lessons) > 100 and not lessons & numbers

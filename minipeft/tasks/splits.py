@@ -1,8 +1,8 @@
 """Which combinations of words training may show, and which are kept for the tests.
 
 Every pair of words that a task combines belongs to one of the splits for good. A row of a split holds pairs
-of that split alone: no pair of a test row has ever been in a training row, nor in the corpus that the
-embedded model read, though each of its words has.
+of that split alone: no training row holds a pair of a test row, and no document that the embedded model read
+states one, though it has met each of the words.
 """
 
 from zlib import crc32
