@@ -368,7 +368,7 @@ def test_corpus_shows_nothing_of_the_tests():
     opinion = "\n".join(opinions.opinions(Random(seed)) for seed in range(300))
     judged = {thing for thing in words.THINGS if f"the {thing} was" in opinion}
     assert len(judged) > 20 and {split_of(thing) for thing in judged} == {"train"}
-    lessons = {english for english in re.findall(r"\* (.*) = .* = .*", "\n".join(corpus_sample()))}
+    lessons = set(re.findall(r"\* (.*) = .* = .*", "\n".join(corpus_sample())))
     held_back = {row["prompt"].split("\n")[0].removeprefix("English: ") for row in drawn(translation, "test")}
     numbers = {said for said in held_back if said.split()[0] not in words.DAYS}
     assert len(lessons) > 100 and not lessons & numbers
