@@ -37,11 +37,15 @@ class Batch:
 
     def split(self, n):
         """At most n batches with the same sequences, their numbers of tokens as equal as can be."""
+        return [self.take(part) for part in self.parts(n)]
+
+    def parts(self, n):
+        """The sequences of each batch of `split`, by number, in order."""
         lengths = self.layout.lengths
         parts = [[] for _ in range(min(n, len(lengths)))]
         for s in sorted(range(len(lengths)), key=lambda s: -lengths[s]):
             min(parts, key=lambda part: sum(lengths[i] for i in part)).append(s)
-        return [self.take(sorted(part)) for part in parts]
+        return [sorted(part) for part in parts]
 
     def take(self, sequences):
         """The batch of these sequences alone."""
