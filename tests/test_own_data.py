@@ -96,6 +96,10 @@ def test_surprises_are_noted(write):
         f"4 of the 8 test rows have a prompt that is in {train}, too",
         f"no row of {train} has one of these labels: 'bad'",
     ]
+    train, evaluation = write("a.jsonl", TRAIN), write("b.jsonl", EVAL[:4])
+    task = OwnData(train, evaluation, write("c.jsonl", EVAL[3:]))
+    assert task.notes == [f"1 of the 7 test rows have a prompt that is in {evaluation}, too"]
+    assert OwnData(evaluation=evaluation, test=evaluation).notes == []  # nothing is trained, nothing chosen
 
 
 def test_texts_have_no_score(write):
