@@ -32,6 +32,7 @@ def test_a_test_file_gives_the_score_and_nothing_else(write):
     assert [task.rows(split) for split in ("train", "validation", "test")] == [TRAIN, EVAL[:4], EVAL[4:]]
     assert task.rows("test", 2) == EVAL[4:6]
     assert (task.NAME, task.CHOICES, task.notes) == ("a", None, [])
+    assert list(task.source.values()) == list(map(str, files)) and "test_data" in task.source
 
 
 def test_without_a_test_file_the_evaluation_rows_are_parted_and_it_is_noted(write):

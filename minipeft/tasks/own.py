@@ -23,12 +23,15 @@ class OwnData:
     tokenizer   what MAX_NEW_TOKENS is counted with; None: bytes, of which a token has one or more
 
     Where all rows to be scored have labels, CHOICES are the labels. A row that is only a text has a loss, but
-    no score. `notes` are what a reader of the score ought to know, a sentence each.
+    no score. `notes` are what a reader of the score ought to know, a sentence each; `source` says where the
+    rows are from.
     """
 
     def __init__(self, train=None, evaluation=None, test=None, metric=None, tokenizer=None):
         if metric is not None and metric not in METRICS:
             raise InputError(f"no metric is called {metric!r}: choose from {', '.join(METRICS)}")
+        files = {"data": train, "eval_data": evaluation, "test_data": test}
+        self.source = {name: str(path) for name, path in files.items() if path}
         self.NAME, self.notes = Path(train or evaluation or test).stem, []
         learnt, held_out, scored = (read_rows(path) if path else [] for path in (train, evaluation, test))
         if test is None:
