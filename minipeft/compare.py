@@ -47,6 +47,7 @@ def compare(
     task=None,
     data=None,
     eval_data=None,
+    more=(),
     methods=None,
     device="cpu",
     progress=True,
@@ -54,6 +55,7 @@ def compare(
 ):
     """Run "none" (the frozen model) and the methods; write results.json and report.md to `out`. -> results.
 
+    more: --test and --metric, as words of the command line.
     methods: names, or ["all"] for all that need nothing but data; without them those in DEFAULT.
 
     settings: of `Training`, for all methods alike; without them each has those of its recipe, and "all" take
@@ -66,13 +68,13 @@ def compare(
         raise InputError(f"no method is called {unknown[0]!r}: choose from none, {', '.join(RECIPES)}")
     if not task and not eval_data:
         raise InputError("compare needs --eval beside --train: the loss in training misleads")
-    source = ["--task", task] if task else ["--train", str(data), "--eval", str(eval_data)]
+    source = ["--task", task] if task else ["--train", str(data), "--eval", str(eval_data), *more]
     results = []
     for method in methods:
         folder = Path(out) / method
         command = ["evaluate", "--model", model, "--device", device]
         if method == "none":
-            command += source if task else ["--data", str(eval_data)]
+            command += source
         else:
             own, training = RECIPES[method]
             command = ["train", "--method", method, *command[1:], *source, "--out", str(folder)]
