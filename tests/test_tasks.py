@@ -65,6 +65,12 @@ def test_score_is_one_for_the_completions_and_less_for_others(task):
 
 
 @EVERY_TASK
+def test_copying_the_prompt_is_worth_nothing(task):
+    rows = drawn(task, "test")[:100]
+    assert task.score(rows, [row["prompt"] for row in rows])[task.PRIMARY] == 0
+
+
+@EVERY_TASK
 def test_no_prompt_of_one_split_is_in_another(task):
     prompts = {split: {row["prompt"] for row in drawn(task, split)} for split in SPLITS}
     assert not prompts["train"] & prompts["test"]

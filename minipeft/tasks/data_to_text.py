@@ -127,13 +127,14 @@ _PATTERNS = {
 def score(rows, outputs):
     """How well `outputs` (generated texts) state the slots of `rows`.
 
-    "slots": the share of slots for which the text states the right value and no other.
+    "slots": the share of slots for which the text states the right value and no other; a text with a "|" is
+    no sentence but a copy of the prompt, and states nothing.
     "exact": the share of rows with every slot right and nothing stated that the prompt did not give.
     "bleu": against the completion, one of the ways to say it (Papineni et al. 2002).
     """
     right = total = exact = 0
     for row, output in zip(rows, outputs, strict=True):
-        found = stated(output)
+        found = stated(output if "|" not in output else "")
         hits = sum(found[key] == {value} for key, value in row["slots"].items())
         invented = any(found[key] for key in KEYS if key not in row["slots"])
         right, total = right + hits, total + len(row["slots"])

@@ -82,12 +82,15 @@ def stated(order):
 
 
 def score(rows, outputs):
-    """ "order": the share of outputs that state the final order, all of it and nothing else, in any order;
-    "items": the share of its portions that they state."""
+    """Only the first line of an output counts: a confirmation is a sentence, not a conversation.
+
+    "order": the share of outputs that state the final order, all of it and nothing else, in any order.
+    "items": the share of its portions that they state.
+    """
     exact = items = total = 0
     for row, output in zip(rows, outputs, strict=True):
         want = {portion(dish, number) for dish, number in row["order"].items()}
-        found = re.findall(rf"\b(?:{'|'.join(NUMBERS)}) [a-z]+", output)
+        found = re.findall(rf"\b(?:{'|'.join(NUMBERS)}) [a-z]+", output.partition("\n")[0])
         exact += sorted(found) == sorted(want)
         items, total = items + len(want & set(found)), total + len(want)
     return {"order": exact / len(rows), "items": items / total}
