@@ -16,6 +16,7 @@ from .commands import (
     pretrain_command,
     serve_command,
     train_command,
+    tune_report_command,
 )
 from .errors import InputError
 from .train import Training
@@ -76,6 +77,11 @@ def parser():
     p = add("evaluate", evaluate_command, model_options, adapter_options)
     p.add_argument("--task", default="data-to-text", help="a built-in task")
     p.add_argument("--data", help="a JSONL file, instead of a task")
+    p = add("tune-report", tune_report_command)
+    p.add_argument("run", metavar="RUN", help="a folder that `minipeft train` wrote")
+    p.add_argument("--model", help="the base, where the run does not name it, or it has moved")
+    p.add_argument("--task", help="a built-in task to measure on; default: the run's own evaluation rows")
+    p.add_argument("--data", help="the same: a JSONL file")
     p = add("merge", merge_command, model_options)
     p.add_argument(
         "--adapter", required=True, help="a folder that `minipeft train` or Hugging Face PEFT wrote"

@@ -83,3 +83,24 @@ def save(f, folder, name):
         with atomic(Path(folder) / f"{name}.{kind}") as temporary:
             f.savefig(temporary, format=kind, dpi=PNG_DPI, metadata=metadata, facecolor="white")
     return f"{name}.svg"
+
+
+def heat_map(axes, values, rows, columns, form="{:.0f}", label=""):
+    """A matrix as tiles, dark where it is large, its numbers in them; tiles that are NaN stay empty.
+
+    rows, columns: their names. form: of the numbers; label: what they are, with the unit, beside the scale.
+    """
+    import numpy as np
+
+    top = max(float(np.nanmax(values)), 1e-12)
+    image = axes.imshow(values, aspect="auto", cmap="YlGnBu", vmin=0, vmax=top)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    size = 11 if len(columns) <= 12 else 8
+    for (i, j), value in np.ndenumerate(values):
+        if len(columns) <= 24 and np.isfinite(value):
+            shade = "white" if value > 0.55 * top else "black"
+            axes.text(j, i, form.format(value), ha="center", va="center", color=shade, fontsize=size)
+    axes.figure.colorbar(image, ax=axes, label=label)

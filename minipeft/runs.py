@@ -27,10 +27,12 @@ def load_model(spec, dtype="float32", device="cpu"):
         return GPT2.from_pretrained(spec, dtype=dtype, device=device)
     name = spec.removeprefix("random:")
     try:
-        return GPT2.random(name, dtype=dtype, device=device)
+        model = GPT2.random(name, dtype=dtype, device=device)
     except InputError:
         like = GPT2.from_pretrained(name)
-        return GPT2.random(like.config, dtype=dtype, device=device, tokenizer=like.tokenizer)
+        model = GPT2.random(like.config, dtype=dtype, device=device, tokenizer=like.tokenizer)
+    model.name = spec  # the same every time: a run can say what it was trained on
+    return model
 
 
 def make_method(name, settings=()):
@@ -106,6 +108,7 @@ def run(
     Either a task, or data (and eval_data). out: the best adapter, settings.json, metrics.jsonl, result.json.
     student: makes a `distill.Distilled` of the PeftModel, where a teacher helps.
     """
+    source = {"task": task.NAME} if task else {"data": file_name(data), "eval_data": file_name(eval_data)}
     if task:
         data, eval_data = (task.rows(split, TASK_ROWS[split]) for split in ("train", "validation"))
     method.see(data)
@@ -116,6 +119,8 @@ def run(
     result = {
         "method": type(method).__name__,
         "configuration": asdict(method),
+        "model": model.name,
+        **source,
         "trainable": peft.num_trainable,
         "parameters": peft.num_parameters,
         "steps": len(history.steps),
@@ -131,6 +136,11 @@ def run(
     result["finished"] = time.strftime("%Y-%m-%d %H:%M:%S")
     write_json(Path(out) / "result.json", result)
     return result
+
+
+def file_name(data):
+    """What a run's result says of its data: the file, or None for rows that came from a program."""
+    return str(data) if isinstance(data, str | Path) else None
 
 
 def peak_memory_mb():
