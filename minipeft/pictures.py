@@ -26,6 +26,7 @@ STYLE = {
     "font.size": 13,
     "axes.titlesize": 15,
     "axes.labelsize": 13,
+    "figure.labelsize": 13,
     "xtick.labelsize": 12,
     "ytick.labelsize": 12,
     "legend.fontsize": 12,
@@ -77,11 +78,24 @@ def bar_style(i):
     return {"color": pale[i % len(pale)], "hatch": HATCHES[i % len(HATCHES)], "edgecolor": "#111111"}
 
 
+def log_scale(axes, which):
+    """Make an axis, "x" or "y", logarithmic with plain numbers: 0.5, 1, 2. When the data are drawn."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set(**{f"{which}scale": "log"})
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1,) if high > 1e3 * low else (1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def save(f, folder, name):
     """Write folder/name.png and folder/name.svg. -> "name.svg", as a page in that folder refers to it."""
     for kind, metadata in (("png", {}), ("svg", {"Date": None})):
         with atomic(Path(folder) / f"{name}.{kind}") as temporary:
             f.savefig(temporary, format=kind, dpi=PNG_DPI, metadata=metadata, facecolor="white")
+        f.set_layout_engine("none")  # where everything goes is found once, which takes longer than to draw it
     return f"{name}.svg"
 
 
@@ -93,7 +107,7 @@ def heat_map(axes, values, rows, columns, form="{:.0f}", label=""):
     import numpy as np
 
     top = max(float(np.nanmax(values)), 1e-12)
-    image = axes.imshow(values, aspect="auto", cmap="YlGnBu", vmin=0, vmax=top)
+    image = axes.imshow(values, aspect="auto", cmap="YlGnBu", vmin=0, vmax=1.15 * top)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.grid(False)
@@ -101,6 +115,6 @@ def heat_map(axes, values, rows, columns, form="{:.0f}", label=""):
     size = 11 if len(columns) <= 12 else 8
     for (i, j), value in np.ndenumerate(values):
         if len(columns) <= 24 and np.isfinite(value):
-            shade = "white" if value > 0.55 * top else "black"
+            shade = "white" if value > 0.6 * top else "black"
             axes.text(j, i, form.format(value), ha="center", va="center", color=shade, fontsize=size)
     axes.figure.colorbar(image, ax=axes, label=label)

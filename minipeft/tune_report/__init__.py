@@ -38,8 +38,8 @@ def tune_report(folder, model=None, task=None, data=None, progress=True):
             sections[name] = section
     method = " + ".join(type(m).__name__ for m in run.methods)
     name = run.peft.model.name
-    pages = [settings_of(run, method), *(f"## {s.title}\n\n{s.text}" for s in sections.values())]
-    write_page(run.out, f"{method} on {name}", "\n\n".join(pages))
+    parts = [about(run, method), *(f"## {s.title}\n\n{s.text}" for s in sections.values()), settings_of(run)]
+    write_page(run.out, f"{method} on {name}", "\n\n".join(parts))
     return {
         "folder": str(run.out),
         "method": method,
@@ -49,20 +49,20 @@ def tune_report(folder, model=None, task=None, data=None, progress=True):
     }
 
 
-def settings_of(run, method):
+def about(run, method):
     """What the run was, at the top of the page."""
     trains = f"{run.peft.num_trainable:,} of {run.peft.num_parameters:,} parameters train"
-    lines = [
-        f"The run in `{run.folder}`: {method}, {trains}; {len(run.steps):,} steps"
-        + (f", finished {run.result['finished']}" if "finished" in run.result else "")
-        + f". Written by minipeft {__version__}.",
-    ]
+    finished = f", finished {run.result['finished']}" if "finished" in run.result else ""
+    lines = [f"The run in `{run.folder}`: {method}, {trains}; {len(run.steps):,} steps{finished}."]
     if run.result.get("scores"):
         scores = ", ".join(f"{key} {100 * value:.1f} %" for key, value in run.result["scores"].items())
         lines.append(f"On the task's test rows: {scores}.")
-    told = run.result.get("configuration", {}) | run.settings
-    if told:
-        lines.append(
-            "```\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in told.items()) + "\n```"
-        )
-    return "\n\n".join(lines)
+    return " ".join(lines)
+
+
+def settings_of(run):
+    """What it takes to run it again, at the end."""
+    told = {key: run.result[key] for key in ("task", "data", "eval_data") if run.result.get(key)}
+    told |= run.result.get("configuration", {}) | run.settings
+    lines = [f"{key} = {json.dumps(value)}" for key, value in told.items()]
+    return "\n".join(["## Settings", "", "```", *lines, f"minipeft {__version__}", "```"])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..pictures import figure, save
+from ..pictures import figure, log_scale, save
 from .section import Section
 
 TEXT = """
@@ -47,8 +47,9 @@ def draw(run, means, window, best):
     with figure(9, 8) as f:
         top, middle, bottom = f.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1))
         raw = [row["loss"] for row in run.steps]
-        top.plot(steps, raw, color="#999999", linewidth=0.8, linestyle="-", marker="", label="each batch")
-        top.plot(steps, means, color="#111111", linestyle="-", marker="", label=f"mean of {window}")
+        line = {"linestyle": "-", "marker": "", "color": "#111111"}
+        top.plot(steps, raw, **line | {"color": "#999999"}, linewidth=0.8, label="each batch")
+        top.plot(steps, means, **line, label=f"training, mean of {window}")
         if best:
             at, losses = [row["step"] for row in run.evals], [row["eval_loss"] for row in run.evals]
             top.plot(at, losses, color="#0055a4", linestyle="--", marker="s", markevery=1, label="evaluation")
@@ -57,11 +58,12 @@ def draw(run, means, window, best):
             top.plot(best["step"], best["eval_loss"], color="#c2410c", label=label, **here)
         top.set_ylabel("loss\n(nats per token)")
         top.legend()
-        plain = {"linestyle": "-", "marker": "", "color": "#111111", "linewidth": 1.5}
-        middle.plot(steps, [row["learning_rate"] for row in run.steps], **plain)
+        middle.plot(steps, [row["learning_rate"] for row in run.steps], **line)
         middle.set(ylabel="learning\nrate", ylim=(0, None))
-        bottom.plot(steps, [row["grad_norm"] for row in run.steps], **plain)
+        bottom.plot(steps, [row["grad_norm"] for row in run.steps], **line)
         if limit := run.settings.get("max_grad_norm"):
             bottom.axhline(limit, color="#c2410c", linestyle=":")
-        bottom.set(ylabel="gradient\nnorm", yscale="log", xlabel="step")
+        log_scale(bottom, "y")
+        bottom.set(ylabel="gradient\nnorm", xlabel="step")
+        bottom.xaxis.get_major_locator().set_params(integer=True)
         save(f, run.out, "curves")

@@ -14,9 +14,10 @@ import numpy as np
 
 from ..methods import LoRA, VeRA
 from ..methods.hybrid.gated import GatedLoRA
-from ..pictures import figure, heat_map, line_style, save
+from ..pictures import figure, heat_map, line_style, log_scale, save
 from .section import Section, by_layer, layers
 
+LOW_RANK = (LoRA, VeRA, GatedLoRA)  # DoRA and LoRA+ are LoRA, too
 SMALL = 1e-6  # of the largest: singular values below that are rounding, and not shown
 SHOWN = 64  # singular values in the picture, at most
 TEXT = """
@@ -40,7 +41,7 @@ UniPELT's updates, to queries (q) and values (v), are those of an open gate.
 
 def section(run):
     """Of a run with LoRA, LoRA+, DoRA, PiSSA, VeRA, or UniPELT's LoRA; else None."""
-    low_rank = [m for m in run.methods if isinstance(m, LoRA | VeRA | GatedLoRA)]
+    low_rank = [m for m in run.methods if isinstance(m, LOW_RANK)]
     if not low_rank:
         return None
     numbers = {}
@@ -121,7 +122,8 @@ def draw_singular_values(run, numbers):
             for i in range(L):
                 S = numbers.get(f"h.{i}.{kind}", {"singular_values": []})["singular_values"][:SHOWN]
                 axes.plot(range(1, len(S) + 1), S, label=f"h.{i}", **line_style(i))
-            axes.set(title=kind, yscale="log")
+            axes.set_title(kind)
+            log_scale(axes, "y")
             axes.xaxis.get_major_locator().set_params(integer=True)
         for axes in panels.flat[len(kinds) :]:
             axes.set_axis_off()
@@ -136,7 +138,7 @@ def draw_sizes(run, numbers):
     L = run.peft.config.n_layer
     relative, kinds = by_layer({name: 100 * n["relative"] for name, n in numbers.items()}, L)
     ranks, _ = by_layer({name: n["effective_rank"] for name, n in numbers.items()}, L)
-    with figure(9, 2.4 + 0.9 * len(kinds)) as f:
+    with figure(9, 3 + 0.9 * len(kinds)) as f:
         top, bottom = f.subplots(2, 1, sharex=True)
         heat_map(top, relative, kinds, layers(L), "{:.1f}", "|dW| / |W| (%)")
         heat_map(bottom, ranks, kinds, layers(L), "{:.1f}", "effective rank")
