@@ -85,7 +85,7 @@ def log_scale(axes, which):
     axes.set(**{f"{which}scale": "log"})
     axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1,) if high > 1e3 * low else (1, 2, 5)))
+    axis.set_major_locator(LogLocator(subs=(1,) if high > 1e3 * low else (1, 2, 5), numticks=12))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -112,9 +112,9 @@ def heat_map(axes, values, rows, columns, form="{:.0f}", label=""):
     axes.set_yticks(range(len(rows)), rows)
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    size = 11 if len(columns) <= 12 else 8
+    size = 11 if len(columns) <= 12 else 9
     for (i, j), value in np.ndenumerate(values):
-        if len(columns) <= 24 and np.isfinite(value):
+        if np.isfinite(value):
             shade = "white" if value > 0.6 * top else "black"
             axes.text(j, i, form.format(value), ha="center", va="center", color=shade, fontsize=size)
     axes.figure.colorbar(image, ax=axes, label=label)

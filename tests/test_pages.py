@@ -55,6 +55,11 @@ def test_pictures_need_no_pyplot_and_no_display(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
+def test_the_command_line_starts_without_the_libraries_of_pages():
+    code = "import sys, minipeft.cli; assert not {'matplotlib', 'markdown'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_lines_and_bars_differ_without_colour():
     lines = [(str(s["linestyle"]), s["marker"]) for s in map(line_style, range(25))]
     assert len(set(lines)) == 25

@@ -15,6 +15,7 @@ from small import scramble, small_model, texts
 from minipeft import (
     GPT2,
     IA3,
+    MAM,
     Adapter,
     BitFit,
     Full,
@@ -26,6 +27,7 @@ from minipeft import (
     PromptTuning,
     PTuning,
     Sparse,
+    VeRA,
     pictures,
     runs,
     train,
@@ -217,6 +219,15 @@ def test_an_open_gate_lets_the_update_of_unipelt_through():
     assert np.allclose(dW, peft.tensors[f"{name}.gated_v_A"] @ peft.tensors[f"{name}.gated_v_B"])
 
 
+def test_two_updates_of_one_weight_are_told_apart(tmp_path, sketched):
+    run = run_of(peft_of([VeRA(r=4), LoRA(r=2)]))
+    run.out = tmp_path
+    numbers = updates.section(run).numbers
+    assert len(numbers) == 2 * run.peft.config.n_layer
+    assert len(numbers["h.0.attn.c_attn (LoRA)"]["singular_values"]) == 2
+    assert len(numbers["h.0.attn.c_attn (VeRA)"]["singular_values"]) == 4
+
+
 def test_effective_rank():
     assert updates.effective_rank(np.array([2.0, 2.0, 2.0])) == pytest.approx(3)
     assert updates.effective_rank(np.array([1.0])) == pytest.approx(1)
@@ -236,7 +247,7 @@ def test_moves_are_norms_of_the_change():
     assert np.isnan(moved.of_move(np.zeros(2), np.ones(2))["relative"])
 
 
-def test_a_sparse_mask_is_counted_by_tensor(tmp_path):
+def test_a_sparse_mask_is_counted_by_tensor(tmp_path, sketched):
     peft = peft_of(Sparse(fraction=0.2, target_modules=("c_attn", "ln_f")))
     run = run_of(peft)
     run.out = tmp_path
@@ -285,12 +296,19 @@ def trained(base, method, out, **settings):
     return out
 
 
-EXPECTED = {  # the sections of a page, besides the curves
-    "prompt_tuning": {"soft_prompts", "attention"}, "p_tuning": {"soft_prompts", "attention"},
-    "prefix_tuning": {"attention"}, "mam": {"attention", "edits"}, "unipelt": {"attention", "edits", "updates"},
-    **dict.fromkeys(("lora", "lora_plus", "dora", "vera"), {"updates"}), "ia3": {"scales"},
-    **dict.fromkeys(("adapter", "houlsby", "parallel_adapter", "fusion", "loreft"), {"edits"}),
-}  # fmt: skip
+EXPECTED = {  # the sections of a page besides the curves; all other methods train the base's own weights
+    ("prompt_tuning", "p_tuning"): {"soft_prompts", "attention"},
+    ("prefix_tuning",): {"attention"},
+    ("lora", "lora_plus", "dora", "vera"): {"updates"},
+    ("ia3",): {"scales"},
+    ("adapter", "houlsby", "parallel_adapter", "fusion", "loreft"): {"edits"},
+    ("mam",): {"attention", "edits"},
+    ("unipelt",): {"attention", "edits", "updates"},
+}
+
+
+def sections_of(name):
+    return next((found for names, found in EXPECTED.items() if name in names), {"moved"})
 
 
 @pytest.fixture
@@ -303,7 +321,8 @@ def sketched(monkeypatch):
 def test_every_methods_run_gives_a_page(name, base, tmp_path, sketched):
     out = trained(base, SMALL[name], tmp_path)
     report = tune_report(out, progress=False)
-    assert set(report["numbers"]) == {"curves", *EXPECTED.get(name, {"moved"})} == set(report["summary"])
+    assert set(report["numbers"]) == {"curves", *sections_of(name)} == set(report["summary"])
+    assert report["method"] == type(SMALL[name]).__name__
     json.dumps(report, allow_nan=False)
     assert_whole(out / "tune-report")
 
@@ -328,9 +347,16 @@ def test_a_chain_of_everything_has_every_section(base, tmp_path, monkeypatch):
     assert set(report["numbers"]) == set(SECTIONS)
     assert "2 rows of " in (tmp_path / "tune-report" / "report.md").read_text()
     assert_whole(tmp_path / "tune-report")
-    without = tune_report(tmp_path, progress=False)
-    assert without["summary"]["attention"] == without["summary"]["edits"] == "not measured: no rows"
-    assert without["numbers"]["updates"] == report["numbers"]["updates"]
+
+
+def test_without_rows_there_is_what_the_weights_tell(base, tmp_path, sketched):
+    peft = PeftModel(GPT2.from_pretrained(base.folder), [MAM(), LoRA(r=2)])
+    train(peft, ROWS, ROWS[:2], tmp_path, False, steps=1)
+    report = tune_report(tmp_path, progress=False)
+    assert report["method"] == "MAM + LoRA"
+    assert report["summary"]["attention"] == report["summary"]["edits"] == "not measured: no rows"
+    assert report["numbers"]["updates"].keys() == {"h.0.attn.c_attn", "h.1.attn.c_attn"}
+    assert "give rows, by `--task` or `--data`" in (tmp_path / "tune-report" / "report.md").read_text()
 
 
 def test_a_run_that_did_not_evaluate_or_clip(base, tmp_path, sketched):

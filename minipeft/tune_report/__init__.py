@@ -36,7 +36,7 @@ def tune_report(folder, model=None, task=None, data=None, progress=True):
     for name, module in tqdm(SECTIONS.items(), desc="report", unit="section", disable=not progress):
         if (section := module.section(run)) is not None:
             sections[name] = section
-    method = " + ".join(type(m).__name__ for m in run.methods)
+    method = run.method_name
     name = run.peft.model.name
     parts = [about(run, method), *(f"## {s.title}\n\n{s.text}" for s in sections.values()), settings_of(run)]
     write_page(run.out, f"{method} on {name}", "\n\n".join(parts))

@@ -37,7 +37,7 @@ def section(run):
 def draw(run, share):
     """attention.png, attention.svg."""
     L, H = share.shape
-    with figure(9, 1.8 + 0.45 * L) as f:
+    with figure(max(9, 3 + H / 2), 1.8 + 0.45 * L) as f:
         axes = f.subplots()
         heat_map(axes, 100 * share, layers(L), range(H), "{:.0f}", "attention on virtual tokens (%)")
         axes.set(xlabel="head", ylabel="layer")

@@ -6,7 +6,7 @@ from ..methods import Sparse
 from ..pictures import figure, heat_map, save
 from .section import Section, by_layer, layers, table
 
-FURTHEST = 10  # tensors in the table
+FURTHEST = 8  # tensors inside the layers that are in the table
 MASK = """
 ![The share of each tensor's weights that the mask chose, by layer](mask.svg)
 
@@ -18,7 +18,8 @@ TEXT = """
 ![How far each tensor moved, by layer](moved.svg)
 
 How far each tensor moved, relative to where it began: ‖W' - W‖ / ‖W‖ (Euclidean norms over all its
-numbers). An empty tile does not train, or began at zero. The largest moves:
+numbers). An empty tile does not train, or began at zero. Here is what trains outside the layers, and what
+moved furthest inside:
 
 """
 
@@ -36,17 +37,15 @@ def section(run):
         summary = f"{chosen:,} weights were chosen; "
     draw(run, "moved", {n: 100 * v["relative"] for n, v in numbers.items()}, "{:.1f}", "|dW| / |W| (%)")
     text += TEXT
-    furthest = sorted(names, key=lambda name: -numbers[name]["norm"])[:FURTHEST]
-    furthest.sort(key=lambda name: -np.nan_to_num(numbers[name]["relative"], nan=np.inf))
-    text += table(
-        ["tensor", "‖W' - W‖", "‖W‖", "relative"],
-        [
-            [f"`{name}`", f"{v['norm']:.4g}", f"{v['from']:.4g}", percent(v["relative"])]
-            for name, v in ((name, numbers[name]) for name in furthest)
-        ],
-    )
-    largest = max(names, key=lambda name: np.nan_to_num(numbers[name]["relative"]))
-    summary += f"furthest moved: {largest}, by {percent(numbers[largest]['relative'])}"
+    furthest = sorted(names, key=lambda name: -np.nan_to_num(numbers[name]["relative"]))
+    outside = [name for name in furthest if not name.startswith("h.")]
+    rows = [
+        [f"`{name}`", f"{v['norm']:.4g}", f"{v['from']:.4g}", percent(v["relative"])]
+        for name in outside + [name for name in furthest if name.startswith("h.")][:FURTHEST]
+        for v in [numbers[name]]
+    ]
+    text += table(["tensor", "‖W' - W‖", "‖W‖", "relative"], rows)
+    summary += f"furthest moved: {furthest[0]}, by {percent(numbers[furthest[0]]['relative'])}"
     for v in numbers.values():
         v["relative"] = None if np.isnan(v["relative"]) else v["relative"]  # JSON has no NaN
     return Section("How far the weights moved", text, summary, numbers)
@@ -83,7 +82,7 @@ def draw(run, name, values, form, label):
     """name.png, name.svg: tensors by layer."""
     L = run.peft.config.n_layer
     matrix, kinds = by_layer(values, L)
-    with figure(9, 1.8 + 0.42 * max(1, len(kinds))) as f:
+    with figure(max(9, 3 + L / 2), 1.8 + 0.42 * max(1, len(kinds))) as f:
         axes = f.subplots()
         if len(kinds) and np.isfinite(matrix).any():
             heat_map(axes, matrix, kinds, layers(L), form, label)

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from ..data import load_pairs
 from ..errors import InputError
-from ..files import read_json
+from ..formats.config import read_object
 from ..methods import Chain
 from ..peft_model import PeftModel
 from ..runs import TASK_ROWS, load_model, task_of
+from ..tasks import TASKS
 from ..train import Training
 from .probe import measure
 
 ROWS = 100  # rows that are measured on, at most
+BASE = "base_model_name_or_path"  # of adapter_config.json
 
 
 @dataclass
@@ -40,6 +42,12 @@ class Run:
     def out(self):
         """The folder of the report and its pictures."""
         return self.folder / "tune-report"
+
+    @property
+    def method_name(self):
+        """The method, or those of a chain."""
+        method = self.peft.method
+        return " + ".join(type(m).__name__ for m in (method.methods if type(method) is Chain else [method]))
 
     @cached_property
     def methods(self):
@@ -86,13 +94,11 @@ def read_run(folder, model=None, task=None, data=None):
     return Run(folder, result, settings, steps, evals, peft, pairs, rows)
 
 
-BASE = "base_model_name_or_path"  # of adapter_config.json
-
-
 def rows_of(result, task, data):
     """The rows to measure on, as `load_pairs` takes them, and which they are: the run's evaluation rows."""
     if not task and not data:
-        task, data = result.get("task"), result.get("eval_data") or result.get("data")
+        data = result.get("eval_data") or result.get("data")
+        task = result.get("task") if result.get("task") in TASKS else None
     if task:
         return task_of(task).rows("validation", TASK_ROWS["validation"]), f"validation rows of {task}"
     return (data, f"rows of {data}") if data else (None, "")
@@ -100,7 +106,7 @@ def rows_of(result, task, data):
 
 def read_if_there(path):
     """A JSON file as a dict; {} where there is none."""
-    return read_json(path) if path.is_file() else {}
+    return read_object(path) if path.is_file() else {}
 
 
 def read_metrics(path):

@@ -46,8 +46,8 @@ def section(run):
         return None
     numbers = {}
     for method in low_rank:
-        for name, W, dW in changes(run, method):
-            numbers[name] = of_change(W, dW)
+        whose = f" ({type(method).__name__})" if len(low_rank) > 1 else ""  # two may act beside one weight
+        numbers |= {name + whose: of_change(W, dW) for name, W, dW in changes(run, method)}
     draw_singular_values(run, numbers)
     draw_sizes(run, numbers)
     text = TEXT
@@ -121,7 +121,8 @@ def draw_singular_values(run, numbers):
         for axes, kind in zip(panels.flat, kinds, strict=False):
             for i in range(L):
                 S = numbers.get(f"h.{i}.{kind}", {"singular_values": []})["singular_values"][:SHOWN]
-                axes.plot(range(1, len(S) + 1), S, label=f"h.{i}", **line_style(i))
+                style = line_style(i) | {"markevery": max(1, len(S) // 8)}
+                axes.plot(range(1, len(S) + 1), S, label=f"h.{i}", **style)
             axes.set_title(kind)
             log_scale(axes, "y")
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -138,7 +139,7 @@ def draw_sizes(run, numbers):
     L = run.peft.config.n_layer
     relative, kinds = by_layer({name: 100 * n["relative"] for name, n in numbers.items()}, L)
     ranks, _ = by_layer({name: n["effective_rank"] for name, n in numbers.items()}, L)
-    with figure(9, 3 + 0.9 * len(kinds)) as f:
+    with figure(max(9, 3 + L / 2), 3 + 0.9 * len(kinds)) as f:
         top, bottom = f.subplots(2, 1, sharex=True)
         heat_map(top, relative, kinds, layers(L), "{:.1f}", "|dW| / |W| (%)")
         heat_map(bottom, ranks, kinds, layers(L), "{:.1f}", "effective rank")
