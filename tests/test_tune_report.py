@@ -323,6 +323,8 @@ def test_every_methods_run_gives_a_page(name, base, tmp_path, sketched):
     report = tune_report(out, progress=False)
     assert set(report["numbers"]) == {"curves", *sections_of(name)} == set(report["summary"])
     assert report["method"] == type(SMALL[name]).__name__
+    best = json.loads((out / "result.json").read_text())["best"]
+    assert {key: report["numbers"]["curves"]["best"][key] for key in best} == best
     json.dumps(report, allow_nan=False)
     assert_whole(out / "tune-report")
 
@@ -379,6 +381,7 @@ def test_a_builtin_tasks_run_is_measured_on_its_validation_rows(base, tmp_path, 
     options = {"steps": 1, "progress": False, "on_long": "cut"}
     runs.run(GPT2.from_pretrained(base.folder), PromptTuning(2), tmp_path, task, **options)
     tune_report(tmp_path, progress=False)
+    assert json.loads((tmp_path / "result.json").read_text())["task"] == "data-to-text"
     assert "4 validation rows of data-to-text" in (tmp_path / "tune-report" / "report.md").read_text()
 
 
