@@ -17,6 +17,7 @@ from .commands import (
     serve_command,
     task_command,
     train_command,
+    tune_report_command,
 )
 from .errors import InputError
 from .train import Training
@@ -85,6 +86,11 @@ def parser():
     p.add_argument("--show", type=int, nargs="?", const=12, metavar="N", help="print so many rows, or 12")
     p.add_argument("--split", default="test", choices=("train", "validation", "test"), help="of --show")
     p.add_argument("--seed", type=int, default=0, help="of --show")
+    p = add("tune-report", tune_report_command)
+    p.add_argument("run", metavar="RUN", help="a folder that `minipeft train` wrote")
+    p.add_argument("--model", help="the base, where the run does not name it, or it has moved")
+    p.add_argument("--task", help="a built-in task to measure on; default: the run's own evaluation rows")
+    p.add_argument("--data", help="the same: a JSONL file")
     p = add("merge", merge_command, model_options)
     p.add_argument(
         "--adapter", required=True, help="a folder that `minipeft train` or Hugging Face PEFT wrote"

@@ -180,6 +180,19 @@ def serve_command(args):
         server.run(sockets)
 
 
+def tune_report_command(args):
+    """Explain one run: loss curves, and what its method did to the model, with pictures.
+
+    The report is written into the run's folder: tune-report/report.html, report.md, and the pictures.
+    """
+    from .tune_report import tune_report
+
+    result = tune_report(args.run, args.model, args.task, args.data, progress=not args.quiet)
+    lines = [f"{result['method']} on {result['model']}"]
+    lines += [f"{name.replace('_', ' '):<12} {line}" for name, line in result["summary"].items()]
+    show(args, result, "\n".join([*lines, f"pictures and words in {result['folder']}/report.html"]))
+
+
 def gradcheck_command(args):
     """Compare every gradient with differences of the loss, in float64; exit code 1 if one is off."""
     import numpy as np

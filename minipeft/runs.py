@@ -31,10 +31,12 @@ def load_model(spec, dtype="float32", device="cpu"):
         return GPT2.from_pretrained(spec, dtype=dtype, device=device)
     name = spec.removeprefix("random:")
     try:
-        return GPT2.random(name, dtype=dtype, device=device)
+        model = GPT2.random(name, dtype=dtype, device=device)
     except InputError:
         like = GPT2.from_pretrained(name)
-        return GPT2.random(like.config, dtype=dtype, device=device, tokenizer=like.tokenizer)
+        model = GPT2.random(like.config, dtype=dtype, device=device, tokenizer=like.tokenizer)
+    model.name = spec  # the same every time: a run can say what it was trained on
+    return model
 
 
 def make_method(name, settings=()):
@@ -142,6 +144,7 @@ def run(model, method, out, task, seed=0, progress=True, student=None, **setting
     """
     data, eval_data = rows_of(task, "train"), rows_of(task, "validation") or None
     on_long = settings.get("on_long", Training.on_long)
+    source = task.source if isinstance(task, OwnData) else {"task": task.NAME}
     method.see(data)
     peft = PeftModel(model, method, seed=seed)
     if student:
@@ -152,6 +155,8 @@ def run(model, method, out, task, seed=0, progress=True, student=None, **setting
     result = {
         "method": type(method).__name__,
         "configuration": asdict(method),
+        "model": model.name,
+        **source,
         "trainable": peft.num_trainable,
         "parameters": peft.num_parameters,
         "steps": len(history.steps),
