@@ -120,6 +120,7 @@ def run(
         "parameters": peft.num_parameters,
         "steps": len(history.steps),
         "best": history.best,
+        "evals": history.evals,
         "too_long": history.too_long,
         "seconds": history.seconds,
         "tokens_per_second": history.tokens_per_second,
