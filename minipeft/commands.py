@@ -1,6 +1,7 @@
 """What each command of the command line does with its arguments; `cli.py` parses them."""
 
 import json
+import shlex
 import sys
 import time
 from contextlib import suppress
@@ -11,19 +12,26 @@ from .train import Training
 
 
 def compare_command(args):
-    """Fine-tune by several methods on the same data; print one table, and the same prompt under each."""
-    from .compare import answers, compare, table
+    """Fine-tune by several methods on the same data: one table, pictures, a report.
+
+    With the same --out again, it goes on where it stopped.
+    """
+    from .compare import compare, in_terminal
 
     out = args.out or f"runs/compare-{time.strftime('%Y%m%d-%H%M%S')}"
-    settings = given_settings(args)
-    source = data_of(args)
-    methods = args.methods.split(",") if args.methods else None
-    options = {"methods": methods, "device": args.device, "progress": not args.quiet}
-    results = compare(args.model, out, **options, **source, **settings)
+    command = shlex.join(["minipeft", *args.words, *([] if args.out else ["--out", out])])
+    methods = args.methods.split(",") if args.methods else ["all"] if args.all else None
+    try:
+        comparison = compare(
+            args.model, out, sources_of(args), methods, args.device, args.seeds, args.sweep, args.budget,
+            progress=not args.quiet, command=command, **given_settings(args),
+        )  # fmt: skip
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"{stop}; go on with: {command}") from None
     show(
         args,
-        results,
-        f"\n{table(results)}\n\n{answers(results)}\n\nwritten to {out}/ (report.md has the commands)",
+        comparison,
+        f"\n{in_terminal(comparison)}\n\nwritten to {out}/: report.html, report.md, results.json",
     )
 
 
@@ -222,6 +230,23 @@ def data_of(args):
         if path and not Path(path).is_file():
             raise InputError(f"{path}: no such file")
     return {"data": args.train, "eval_data": args.eval}
+
+
+def sources_of(args):
+    """{task: what the runs of a comparison are told of its data}; the user's own is called by its file."""
+    from .runs import task_of
+    from .tasks import TASKS
+
+    if args.train:
+        data_of(args)
+        if not args.eval:
+            raise InputError("compare needs --eval beside --train: the loss in training misleads")
+        return {Path(args.train).stem: ("--train", args.train, "--eval", args.eval)}
+    names = list(TASKS) if args.task == "all" or (args.all and not args.task) else None
+    names = names or (args.task or "data-to-text").split(",")
+    for name in names:
+        task_of(name)
+    return {name: ("--task", name) for name in names}
 
 
 def distillation(args, model, out):
