@@ -138,21 +138,6 @@ def test_a_task_is_trained_on_and_scored(folder, tmp_path, capsys, few_rows):
     assert set(result["scores"]) == {"slots", "exact"} and len(result["samples"]) == 3
 
 
-def test_compare_writes_one_table_over_all_methods(folder, tmp_path, capsys):
-    out = tmp_path / "compare"
-    data = ["--train", folder / "train.jsonl", "--eval", folder / "eval.jsonl"]
-    code, text, err = call(capsys, "compare", "--model", folder, *data, "--steps", 3, "--out", out)
-    assert code == 0, err
-    results = json.loads((out / "results.json").read_text())
-    assert [r["name"] for r in results] == ["none", "full", "lora"]
-    assert all(r["eval_loss"] > 0 and r["peak_memory_mb"] > 20 for r in results)
-    assert results[1]["trainable"] == results[1]["parameters"] and "seconds" not in results[0]
-    report = (out / "report.md").read_text()
-    table = next(part for part in report.split("\n\n") if part.startswith("| method"))
-    assert table in text and table.count("\n") == 4
-    assert all(f"$ {r['command']}" in err for r in results)
-
-
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_gradcheck_passes(method, folder, capsys):
     settings = ["--set", "r=2"] if method == "lora" else []

@@ -100,9 +100,12 @@ def run_all(plan, budget, progress):
                 tried = [runner(run) for run in runs]
                 chosen = tried.index(best(tried))
                 results += [result | {"chosen": i == chosen} for i, result in enumerate(tried)]
-                results += [runner(run) | {"chosen": True} for run in plan.repeats(runs[chosen])]
+                if "failed" in tried[chosen]:
+                    runner.skip(plan.seeds - 1)  # nothing to repeat
+                else:
+                    results += [runner(run) | {"chosen": True} for run in plan.repeats(runs[chosen])]
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"after {runner.bar.n} of {runner.bar.total} runs") from None
+        raise KeyboardInterrupt(f"after {runner.done} of {runner.total} runs") from None
     finally:
         runner.close()
     return results, steps
@@ -120,7 +123,7 @@ def steps_for(plan, budget, runner, begin):
         "commands": [run.command for tried in runs for run in tried],
     }
     if path.is_file() and (kept := read_json(path))["asked"] == asked:
-        runner.bar.total -= len(runs)  # nothing is timed again: going on, the steps have to be the same
+        runner.skip(len(runs))  # nothing is timed again: going on, the steps have to be the same
         return kept["steps"]
     costs = []
     for tried in runs:

@@ -20,21 +20,27 @@ class Runner:
     def __init__(self, total, progress):
         from tqdm import tqdm
 
-        self.progress, self.started = progress, 0
+        self.progress, self.total, self.done, self.started = progress, total, 0, 0
         self.bar = tqdm(total=total, desc="compare", unit="run", smoothing=0, disable=not progress)
 
     def __call__(self, run):
         """The run's result, of earlier or of now; one that failed has "failed", the message, and no more."""
-        if result := run.earlier_result():
-            self.bar.initial += 1  # it took no time now: the time left is not to be judged by it
-        else:
+        result = run.earlier_result()
+        if result is None:
             self.say(f"$ {run.command}")
             self.started += 1
             result = run.about | self.process(run)
             if "failed" not in result:
                 write_json(run.folder / "result.json", result)
+        self.done += 1
         self.bar.update()
         return result
+
+    def skip(self, runs):
+        """So many of the runs are not needed after all."""
+        self.total -= runs
+        self.bar.total = self.total
+        self.bar.refresh()
 
     def process(self, run):
         """Run the command. -> what it printed as JSON, and the seconds that it took in all."""
