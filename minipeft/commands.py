@@ -27,7 +27,8 @@ def compare_command(args):
             progress=not args.quiet, command=command, **given_settings(args),
         )  # fmt: skip
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(f"{stop}; go on with: {command}") from None
+        when = str(stop) or "before the report was written"
+        raise KeyboardInterrupt(f"{when}; go on with: {command}") from None
     show(
         args,
         comparison,

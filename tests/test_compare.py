@@ -205,7 +205,8 @@ def test_the_best_by_validation_is_reported_and_repeated(tmp_path, started):
 
 
 def test_a_run_that_failed_is_never_the_best():
-    assert sweep.best([{"failed": "x"}, {"eval_loss": 2.0}, {"eval_loss": 1.0}]) == {"eval_loss": 1.0}
+    tried = [{"failed": "x"}, {"eval_loss": float("nan")}, {"eval_loss": 2.0}, {"eval_loss": 1.0}]
+    assert sweep.best(tried) == {"eval_loss": 1.0} and sweep.best(tried[:2]) == {"failed": "x"}
 
 
 # ------------------------------------------------------------------------------------------- a budget

@@ -134,7 +134,7 @@ def test_what_has_nothing_to_show_is_not_drawn(tmp_path):
     for row in rows:
         row.pop("score")
     assert [name for name, _ in drawings.draw(rows, tmp_path, "no score")] == [
-        "loss-no score.svg", "cost-no score.svg",
+        "loss-no-score.svg", "cost-no-score.svg",
     ]  # fmt: skip
 
 

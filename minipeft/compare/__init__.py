@@ -61,7 +61,7 @@ def compare(
         "rows": rows, "findings": findings(rows), "runs": results,
     }  # fmt: skip
     write_json(plan.out / "results.json", comparison)
-    write_report(comparison, plan.out)
+    write_report(comparison, plan.out, progress)
     return comparison
 
 

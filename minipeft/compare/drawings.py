@@ -1,5 +1,7 @@
 """Three pictures of one task: loss curves, score against trainable parameters, time and memory."""
 
+import re
+
 from ..pictures import bar_style, figure, line_style, save
 from .labels import place_labels
 from .recipes import BASELINES
@@ -28,6 +30,11 @@ def draw(rows, folder, task):
     return drawn
 
 
+def file_name(kind, task):
+    """A picture's name; the user's own file may have one that a Markdown link could not hold."""
+    return f"{kind}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', task)}"
+
+
 def loss_curves(rows, folder, task):
     """A line for each method; the legend in the order in which the lines end. -> file name."""
     with figure(10, 5.5) as f:
@@ -39,7 +46,7 @@ def loss_curves(rows, folder, task):
         handles = dict(zip((row["name"] for row in rows), axes.lines, strict=True))
         by_end = sorted(handles, key=lambda name: -handles[name].get_ydata()[-1])
         f.legend([handles[name] for name in by_end], by_end, loc="outside right center")
-        return save(f, folder, f"loss-{task}")
+        return save(f, folder, file_name("loss", task))
 
 
 def score_by_size(rows, folder, task):
@@ -84,7 +91,7 @@ def score_by_size(rows, folder, task):
         axes.set_ylim(bottom=-0.03 * axes.get_ylim()[1])  # a score of 0 is seen whole
         legend(f, {row["site"] for row in own}, len(front) > 1, len(own) < len(points))
         place_labels(f, axes, [(row["name"], size(row), score(row)) for row in points])
-        return save(f, folder, f"score-{task}")
+        return save(f, folder, file_name("score", task))
 
 
 def legend(f, sites, front, random):
@@ -126,4 +133,4 @@ def time_and_memory(rows, folder, task):
             axes.margins(x=0.15, y=0.02)
         f.suptitle(task)
         f.legend(loc="outside lower center", ncols=2)
-        return save(f, folder, f"cost-{task}")
+        return save(f, folder, file_name("cost", task))

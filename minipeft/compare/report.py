@@ -14,8 +14,10 @@ NOTES = {  # rows and columns that need a word
 }
 
 
-def write_report(comparison, folder):
+def write_report(comparison, folder, progress=False):
     """Write report.md, report.html and the pictures to `folder`, from what `compare` returns."""
+    from tqdm import tqdm
+
     rows, tasks = comparison["rows"], by_task(comparison["rows"])
     title = f"{', '.join(tasks)} on {comparison['model']}"
     parts = [*(f"- {sentence}" for sentence in advice(rows))]
@@ -28,7 +30,7 @@ def write_report(comparison, folder):
         ]
     if comparison["findings"]:
         parts += ["## What holds", in_words(comparison["findings"])]
-    for task, named in tasks.items():
+    for task, named in tqdm(tasks.items(), desc="report", unit="task", disable=not progress):
         own = list(named.values())
         parts += [f"## {task}", table(own), notes(comparison, own)]
         parts += [f"![{shows}]({name})" for name, shows in draw(own, folder, task)]
@@ -85,7 +87,7 @@ def again(comparison):
     facts = {
         "the whole": f"`{comparison['command']}`" if comparison["command"] else "from Python",
         "date": comparison["date"],
-        "took": duration(comparison["wall_seconds"]),
+        "all runs took": duration(comparison["wall_seconds"]),
         "versions": ", ".join(f"{name} {version}" for name, version in comparison["versions"].items()),
         "machine": ", ".join(f"{name}: {value}" for name, value in comparison["machine"].items()),
     }
@@ -114,7 +116,7 @@ def in_terminal(comparison):
     parts = []
     for task, named in tasks.items():
         parts += ([task] if len(tasks) > 1 else []) + [table(list(named.values()))]
-        parts += answers(list(named.values()), 1)
+        parts += answers(list(named.values()), 1) if len(tasks) == 1 else []
         parts += [f"{row['name']} failed: {row['failed']}" for row in named.values() if "failed" in row]
     if len(tasks) > 1:
         parts.append(task_table(rows, list(tasks)))

@@ -22,11 +22,13 @@ def rows_of(results):
     for result in results:
         if result["chosen"]:
             groups.setdefault((result["task"], result["name"]), []).append(result)
-    return sorted((row_of(group) for group in groups.values()), key=place)
+    tasks = list(dict.fromkeys(task for task, _ in groups))
+    rows = [row_of(group) for group in groups.values()]
+    return sorted(rows, key=lambda row: (tasks.index(row["task"]), place(row)))
 
 
 def place(row):
-    """Where a row stands: what `sorted` compares. (The tasks keep their order: it is sorted within each.)"""
+    """Where a row stands among those of its task: what `sorted` compares."""
     if row["name"] in BASELINES:
         return 0, BASELINES.index(row["name"])
     last = ("lora_random", "full")

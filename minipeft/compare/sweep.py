@@ -68,5 +68,6 @@ def variants(sweep, name):
 
 
 def best(results):
-    """The result with the lowest evaluation loss; one that failed is never the best, unless all did."""
-    return min(results, key=lambda r: r.get("eval_loss", math.inf))
+    """The result with the lowest evaluation loss; one that failed, or whose loss is no number, comes last."""
+    losses = [result.get("eval_loss", math.nan) for result in results]
+    return results[min(range(len(results)), key=lambda i: losses[i] if losses[i] < math.inf else math.inf)]
