@@ -19,9 +19,10 @@ import numpy as np
 
 def batches_of(args):
     """[(prompt ids, completion ids), ...] for every batch; the same on both sides."""
-    from minipeft.data import load_tokenizer, read_jsonl
+    from minipeft.data import load_tokenizer
+    from minipeft.rows import read_rows
 
-    tokenizer, rows = load_tokenizer(args.tokenizer), read_jsonl(args.data)
+    tokenizer, rows = load_tokenizer(args.tokenizer), read_rows(args.data)
     order = np.random.default_rng(0).permutation(len(rows))[: args.batch * (args.steps + 1)]
     pairs = []
     for i in order:

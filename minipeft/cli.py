@@ -16,6 +16,7 @@ from .commands import (
     merge_command,
     pretrain_command,
     serve_command,
+    task_command,
     train_command,
 )
 from .errors import InputError
@@ -67,17 +68,25 @@ def parser():
             p.add_argument("--quiet", action="store_true", help="no progress bars")
         return p
 
-    p = add("compare", compare_command, model_options, data_options, compare_options, training_options)
+    data = (data_options, out_option)
+    p = add("compare", compare_command, model_options, *data, compare_options, training_options)
     p.set_defaults(task=None)  # --all has to know whether it was given
-    p = add(
-        "train", train_command, model_options, data_options, method_options, distill_options, training_options
-    )
+    p = add("train", train_command, model_options, *data, method_options, distill_options, training_options)
     p = add("generate", generate_command, model_options, adapters_options, prompt_options, decoding_options)
     p = add("chat", chat_command, model_options, adapters_options, decoding_options, result=False)
     p = add("serve", serve_command, model_options, adapters_options, server_options, result=False)
-    p = add("evaluate", evaluate_command, model_options, adapter_options)
-    p.add_argument("--task", default="data-to-text", help="a built-in task")
-    p.add_argument("--data", help="a JSONL file, instead of a task")
+    p = add("evaluate", evaluate_command, model_options, adapter_options, data_options)
+    p.add_argument("--data", help="a file to evaluate on, all of it, instead of a task")
+    p.add_argument("--on-long", default="refuse", help="rows longer than the model: refuse, cut, drop, split")
+    p.add_argument("--seed", type=int, default=0, help="of the rows that --few-shot draws")
+    instead = p.add_mutually_exclusive_group()
+    instead.add_argument("--few-shot", type=int, metavar="K", help="score it with K training rows in front")
+    instead.add_argument("--baseline", choices=("majority", "copying"), help="score this instead of a model")
+    p = add("task", task_command)
+    p.add_argument("name", nargs="?", help="a built-in task; default: list them")
+    p.add_argument("--show", type=int, nargs="?", const=12, metavar="N", help="print so many rows, or 12")
+    p.add_argument("--split", default="test", choices=("train", "validation", "test"), help="of --show")
+    p.add_argument("--seed", type=int, default=0, help="of --show")
     p = add("merge", merge_command, model_options)
     p.add_argument(
         "--adapter", required=True, help="a folder that `minipeft train` or Hugging Face PEFT wrote"
@@ -123,10 +132,18 @@ def adapters_options(p):
 
 
 def data_options(p):
-    """--task, or --train and --eval; --out."""
-    p.add_argument("--task", default="data-to-text", help="a built-in task, unless --train is given")
-    p.add_argument("--train", help="a JSONL file of prompt and completion, or text, a line")
-    p.add_argument("--eval", help="a JSONL file to evaluate on")
+    """--task, or --train, --eval, --test, --metric."""
+    p.add_argument("--task", default="data-to-text", help="a built-in task, unless there are files")
+    p.add_argument("--train", help="a JSONL, CSV, TSV or text file: see minipeft/rows.py")
+    p.add_argument("--eval", help="a file that chooses the best adapter; half of it, if there is no --test")
+    p.add_argument("--test", help="a file that gives the score")
+    p.add_argument(
+        "--metric", help="of files; default: accuracy for labels, else chrf; see minipeft/metrics.py"
+    )
+
+
+def out_option(p):
+    """--out."""
     p.add_argument(
         "--out", help="the folder to write (compare goes on in it); default: a new one under runs/"
     )

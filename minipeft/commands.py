@@ -21,9 +21,10 @@ def compare_command(args):
     out = args.out or f"runs/compare-{time.strftime('%Y%m%d-%H%M%S')}"
     command = shlex.join(["minipeft", *args.words, *([] if args.out else ["--out", out])])
     methods = args.methods.split(",") if args.methods else ["all"] if args.all else None
+    sources, scored = sources_of(args)
     try:
         comparison = compare(
-            args.model, out, sources_of(args), methods, args.device, args.seeds, args.sweep, args.budget,
+            args.model, out, sources, methods, args.device, args.seeds, args.sweep, args.budget, scored,
             progress=not args.quiet, command=command, **given_settings(args),
         )  # fmt: skip
     except KeyboardInterrupt as stop:
@@ -40,13 +41,13 @@ def train_command(args):
     """Fine-tune a model by one method."""
     from .runs import load_model, make_method, run
 
-    method = make_method(args.method, args.set)
-    source, settings = data_of(args), given_settings(args)
+    method, settings = make_method(args.method, args.set), given_settings(args)
+    chosen_task(args)  # what is wrong with the files is said before a large model is loaded
     model = load_model(args.model, device=args.device)
+    task = chosen_task(args, model.tokenizer)
     out = args.out or f"runs/{args.method}-{time.strftime('%Y%m%d-%H%M%S')}"
     model, student = distillation(args, model, out)
-    options = {"progress": not args.quiet, "student": student} | task_object(source)
-    result = run(model, method, out, **options, **settings)
+    result = run(model, method, out, task, progress=not args.quiet, student=student, **settings)
     lines = [
         f"trainable {result['trainable']:,} of {result['parameters']:,} parameters",
         f"{result['steps']} steps in {result['seconds']:.1f} s, {result['tokens_per_second']:,.0f} tokens/s, "
@@ -58,14 +59,47 @@ def train_command(args):
 
 
 def evaluate_command(args):
-    """Measure a model, with or without an adapter: loss, perplexity, accuracy; a task's score."""
-    from .runs import measure, peak_memory_mb
+    """Measure a model, with or without an adapter: loss, perplexity, accuracy; a task's score.
 
-    source = task_object({"task": args.task} if not args.data else {"data": args.data})
-    model = load_with_adapter(args)
-    result = measure(model, **source, progress=not args.quiet)
-    result |= {"parameters": model.num_parameters, "peak_memory_mb": peak_memory_mb()}
+    --few-shot K: the score alone, with K training rows in front of each prompt. --baseline: the score of an
+    answer that needs no model.
+    """
+    from .runs import measure, measure_baseline, measure_few_shot, peak_memory_mb
+
+    task = chosen_task(args)
+    if args.few_shot is not None and args.few_shot < 1:
+        raise InputError(f"--few-shot {args.few_shot}: want 1 example or more")
+    if args.baseline:
+        result = measure_baseline(task, args.baseline)
+    else:
+        model, progress = load_with_adapter(args), not args.quiet
+        task = chosen_task(args, model.tokenizer)
+        if args.few_shot:
+            result = measure_few_shot(model, task, args.few_shot, args.seed, progress)
+        else:
+            result = measure(model, task, progress, args.on_long)
+        result |= {"parameters": model.num_parameters, "peak_memory_mb": peak_memory_mb()}
     show(args, result, "\n".join(scores_in_words(result)))
+
+
+def task_command(args):
+    """Print rows of a built-in task; without --show what it is about, without a name the tasks there are."""
+    from .runs import task_of
+    from .tasks import TASKS
+    from .tasks.show import about, in_a_line_each, in_full, readable
+
+    if not args.name:
+        tasks = [about(task) for task in TASKS.values()]
+        show(args, tasks, in_a_line_each(tasks))
+        return
+    task = task_of(args.name)
+    if args.show is None:
+        show(args, about(task), in_full(about(task)))
+    elif args.show < 1:
+        raise InputError(f"--show {args.show}: want 1 row or more")
+    else:
+        rows = task.rows(args.split, args.show, args.seed)
+        show(args, rows, readable(rows))
 
 
 def generate_command(args):
@@ -223,31 +257,23 @@ def given_settings(args):
     return {name: v for name in Training.__dataclass_fields__ if (v := getattr(args, name)) is not None}
 
 
-def data_of(args):
-    """{"task": name} or {"data": file, "eval_data": file}, the files there are."""
-    if not args.train:
-        return {"task": args.task}
-    for path in (args.train, args.eval):
-        if path and not Path(path).is_file():
-            raise InputError(f"{path}: no such file")
-    return {"data": args.train, "eval_data": args.eval}
-
-
 def sources_of(args):
-    """{task: what the runs of a comparison are told of its data}; the user's own is called by its file."""
+    """{task: what the runs of a comparison are told of its data}, and whether there is a score for it."""
     from .runs import task_of
     from .tasks import TASKS
 
-    if args.train:
-        data_of(args)
-        if not args.eval:
+    if any((args.train, args.eval, args.test, args.metric)):
+        task = chosen_task(args)  # is all well with the files?
+        if not (args.train and args.eval):
             raise InputError("compare needs --eval beside --train: the loss in training misleads")
-        return {Path(args.train).stem: ("--train", args.train, "--eval", args.eval)}
-    names = list(TASKS) if args.task == "all" or (args.all and not args.task) else None
-    names = names or (args.task or "data-to-text").split(",")
+        words = [("--train", args.train), ("--eval", args.eval), ("--test", args.test)]
+        words += [("--metric", args.metric)]
+        return {task.NAME: tuple(w for pair in words if pair[1] for w in pair)}, bool(task.rows("test"))
+    every = args.task == "all" or (args.all and not args.task)
+    names = list(TASKS) if every else (args.task or "data-to-text").split(",")
     for name in names:
         task_of(name)
-    return {name: ("--task", name) for name in names}
+    return {name: ("--task", name) for name in names}, True
 
 
 def distillation(args, model, out):
@@ -267,11 +293,23 @@ def distillation(args, model, out):
     return model, lambda peft: Distilled(peft, teacher, args.temperature, args.distill_weight)
 
 
-def task_object(source):
-    """The same with the task itself in place of its name."""
-    from .runs import task_of
+def chosen_task(args, tokenizer=None):
+    """The user's files as a task, where there are any, else the built-in one of --task.
 
-    return {"task": task_of(source["task"])} if "task" in source else source
+    Raises InputError where a file has no such rows, or an option has no use.
+    """
+    from .runs import task_of
+    from .tasks.own import OwnData
+
+    data = getattr(args, "data", None)  # evaluate's
+    if data and (args.eval or args.test):
+        raise InputError("--data is the file to evaluate on, all of it: leave out --eval and --test")
+    files = (args.train, args.eval or data, args.test or data)
+    if any(files):
+        return OwnData(*files, args.metric, tokenizer)
+    if args.metric:
+        raise InputError("--metric is for files of your own: a built-in task has its own metrics")
+    return task_of(args.task)
 
 
 def load_with_adapter(args):
@@ -309,7 +347,7 @@ def scores_in_words(result):
         )
     for name, value in result.get("scores", {}).items():
         lines.append(f"{name}: {100 * value:.1f} %")
-    return lines
+    return lines + [f"note: {note}" for note in result.get("notes", ())]
 
 
 def show(args, result, text):

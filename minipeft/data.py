@@ -1,10 +1,5 @@
-"""Text to batches: JSONL rows -> token ids -> packed batches.
+"""Text to batches: rows -> token ids -> packed batches. What a row is, and how files hold them: rows.py."""
 
-A row is {"prompt": ..., "completion": ...}: the loss counts on the completion and the end token; or
-{"text": ...}: it counts on everything.
-"""
-
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +7,9 @@ import numpy as np
 
 from .errors import InputError
 from .layout import Layout, pack_ids
+from .rows import normal_row, read_rows
+
+ON_LONG = ("refuse", "cut", "drop", "split")  # what `encode_rows` may do with a row that is too long
 
 
 @dataclass
@@ -37,11 +35,15 @@ class Batch:
 
     def split(self, n):
         """At most n batches with the same sequences, their numbers of tokens as equal as can be."""
+        return [self.take(part) for part in self.parts(n)]
+
+    def parts(self, n):
+        """The sequences of each batch of `split`, by number, in order."""
         lengths = self.layout.lengths
         parts = [[] for _ in range(min(n, len(lengths)))]
         for s in sorted(range(len(lengths)), key=lambda s: -lengths[s]):
             min(parts, key=lambda part: sum(lengths[i] for i in part)).append(s)
-        return [self.take(sorted(part)) for part in parts]
+        return [sorted(part) for part in parts]
 
     def take(self, sequences):
         """The batch of these sequences alone."""
@@ -60,42 +62,7 @@ def pack(pairs):
     return Batch(ids, layout, np.array(labelled, dtype=bool))
 
 
-# ------------------------------------------------------------------------------------------- reading
-
-
-def read_jsonl(path):
-    """A JSONL file -> its rows. Raises InputError with file and line for anything that is no such row."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    rows = []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines: JSON may hold U+2028
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{path}, line {number}: not JSON: {error.msg} at column {error.colno}"
-            ) from None
-        check_row(row, f"{path}, line {number}")
-        rows.append(row)
-    if not rows:
-        raise InputError(f"{path}: no rows in it")
-    return rows
-
-
-def check_row(row, where):
-    """Raise InputError unless `row` has the strings "prompt" and "completion", or "text"."""
-    fields = ("text",) if isinstance(row, dict) and "text" in row else ("prompt", "completion")
-    if not isinstance(row, dict) or any(not isinstance(row.get(f), str) for f in fields):
-        raise InputError(f'{where}: want {{"prompt": "...", "completion": "..."}} or {{"text": "..."}}')
-    if not row[fields[-1]]:
-        raise InputError(f'{where}: "{fields[-1]}" is empty')
+# ------------------------------------------------------------------------------------------- encoding
 
 
 def load_tokenizer(folder):
@@ -116,18 +83,15 @@ def load_tokenizer(folder):
     return None
 
 
-# ------------------------------------------------------------------------------------------- encoding
-
-
 def encode_rows(rows, model, on_long="refuse"):
     """Rows -> [(prompt ids, completion ids), ...] with the end token, and how many were too long.
 
     on_long, for rows with more tokens than the model has positions (less a method's virtual tokens):
     "refuse" raises InputError; "cut" shortens them, the prompt from its front, then the completion from
-    its end; "drop" leaves them out.
+    its end; "drop" leaves them out; "split" makes several rows of a text, and cuts the others.
     """
-    if on_long not in ("refuse", "cut", "drop"):
-        raise InputError(f"on_long must be 'refuse', 'cut' or 'drop', not {on_long!r}")
+    if on_long not in ON_LONG:
+        raise InputError(f"on_long must be one of {', '.join(ON_LONG)}, not {on_long!r}")
     if model.tokenizer is None:
         raise InputError(
             "the model has no tokenizer: put tokenizer.json (or vocab.json, merges.txt) beside it"
@@ -141,11 +105,16 @@ def encode_rows(rows, model, on_long="refuse"):
         if len(prompt) + len(completion) > room:
             long += 1
             if on_long == "refuse":
+                ways = "'cut' or 'drop'" if prompt else "'split', 'cut' or 'drop'"
                 raise InputError(
                     f"row {i + 1}: {len(prompt)} + {len(completion)} tokens; the model has room for {room}: "
-                    "choose on_long 'cut' or 'drop', or shorten it"
+                    f"choose on_long {ways}, or shorten it"
                 )
             if on_long == "drop":
+                continue
+            if on_long == "split" and not prompt:
+                pieces = -(-len(completion) // room)
+                pairs += [([], piece.tolist()) for piece in np.array_split(completion, pieces)]
                 continue
             completion = completion[: room - 1] if prompt else completion[:room]
             prompt = prompt[-(room - len(completion)) :] if prompt else prompt
@@ -173,16 +142,14 @@ def check_ids(pairs, model):
 
 
 def load_pairs(data, model, on_long="refuse"):
-    """A JSONL path, a list of rows, or a list of (prompt ids, completion ids) -> such pairs, checked."""
+    """A file of rows, a list of rows, or a list of (prompt ids, completion ids) -> such pairs, checked."""
     if isinstance(data, str | Path):
-        data = read_jsonl(data)
+        data = read_rows(data)
     data = list(data)
     if not data:
         raise InputError("the data is empty")
     if isinstance(data[0], dict):
-        for i, row in enumerate(data, 1):
-            check_row(row, f"row {i}")
-        return encode_rows(data, model, on_long)
+        return encode_rows([normal_row(row, f"row {i}") for i, row in enumerate(data, 1)], model, on_long)
     check_ids(data, model)
     return data, 0
 

@@ -153,14 +153,14 @@ class Distilled(PeftModel):
         """The mean mixed loss over the batch's labelled tokens, as a float, without gradients or dropout."""
         self.check_batch(batch, self.num_virtual_tokens)
         batch = self._compared(batch)
-        x, labels = gpt2.predictions(batch, self.step())
+        x, labels, _ = gpt2.predictions(batch, self.step())
         loss, _ = self._loss_op(batch)(x, self.weights[f"{self.config.head}.weight"], labels)
         return float(loss) / len(labels)
 
     def _loss_op(self, batch):
         """`distill_loss` with the teacher's part filled in, to be called as `ops.lm_loss` is."""
         step = self.teacher.step()
-        x_t, _ = gpt2.predictions(batch, step)
+        x_t, _, _ = gpt2.predictions(batch, step)
         W_t = step.weights[f"{step.config.head}.weight"]
         return lambda x, W, labels, wants=frozenset(): distill_loss(
             x, W, x_t, W_t, labels, self.temperature, self.weight, wants

@@ -105,6 +105,7 @@ def generate_ids(
     length_penalty=1.0,
     seed=0,
     use_cache=True,
+    eos_token_id=None,
     on_token=None,
     adapters=None,
 ):
@@ -112,7 +113,8 @@ def generate_ids(
 
     Names and meanings are those of `transformers`' generate. top_k 0 and top_p 1 keep every token;
     repetition_penalty counts the prompt too; num_beams > 1 is beam search, scored by the sum of
-    log-probabilities over length ** length_penalty. on_token(i, id) is called as tokens come.
+    log-probabilities over length ** length_penalty. eos_token_id: a list of the tokens that end a text
+    (None: the model's end token alone). on_token(i, id) is called as tokens come.
     adapters: of a mixed batch, see `Layout`.
     Raises InputError where a prompt and its continuation do not fit the model.
     """
@@ -128,6 +130,8 @@ def generate_ids(
     if num_beams > 1:
         if do_sample:
             raise InputError("beam search does not sample: leave out one of num_beams and do_sample")
+        if eos_token_id is not None:
+            raise InputError("beam search ends a text with the model's end token: leave out eos_token_id")
         return [
             beam_search(model, p, max_new_tokens, num_beams, length_penalty, repetition_penalty, adapter)
             for p, adapter in zip(prompts, adapters or [None] * len(prompts), strict=True)
@@ -138,14 +142,18 @@ def generate_ids(
         z = penalised(z, so_far, repetition_penalty)
         return sample(z, temperature, top_k, top_p, rng) if do_sample else int(z.argmax())
 
-    return decode(model, prompts, max_new_tokens, choose, use_cache, on_token, adapters)
+    return decode(model, prompts, max_new_tokens, choose, use_cache, on_token, adapters, eos_token_id)
 
 
-def decode(model, prompts, max_new_tokens, choose, use_cache=True, on_token=None, adapters=None):
+def decode(
+    model, prompts, max_new_tokens, choose, use_cache=True, on_token=None, adapters=None, eos_token_id=None
+):
     """One token at a time for all prompts at once; a sequence leaves the batch when it ends.
 
-    choose(i, z, so_far): the next token of prompt i from its scores (V,); the end token ends it.
+    choose(i, z, so_far): the next token of prompt i from its scores (V,); the tokens of eos_token_id end it
+    (None: the model's end token).
     """
+    ends = {model.config.eos_token_id} if eos_token_id is None else set(eos_token_id)
     sequences = [list(p) for p in prompts]
     live = list(range(len(sequences)))  # the sequences still in the batch, in its order
     step = model.step(kv_cache=new_cache(model, sequences, max_new_tokens) if use_cache else None)
@@ -155,7 +163,7 @@ def decode(model, prompts, max_new_tokens, choose, use_cache=True, on_token=None
         ended = set()
         for row, i in enumerate(live):
             token = choose(i, z[row], sequences[i])
-            if token == model.config.eos_token_id:
+            if token in ends:
                 ended.add(row)
                 continue
             sequences[i].append(token)

@@ -356,14 +356,16 @@ def loss_and_grads(batch, step, loss_op=(ops.lm_loss, ops.lm_loss_backward)):
 
 
 def predictions(batch, step):
-    """What the head reads, of the rows that predict a labelled token (M, C), and these tokens (M,).
+    """What the head reads, of the rows that predict a labelled token (M, C), these tokens (M,), and the
+    sequence that each is of (M,), on the host.
 
     For evaluation, and for teachers: it has no backward.
     """
     x, layout, _ = forward(like(step.weights["wte.weight"], batch.ids), batch.layout, step)
-    rows, labels = (like(x, a) for a in batch.targets(layout))
-    a, _ = layer_norm("ln_f", x[rows], step)
-    return a, labels
+    rows, labels = batch.targets(layout)
+    sequences = np.searchsorted(layout.first_rows, rows, side="right") - 1
+    a, _ = layer_norm("ln_f", x[like(x, rows)], step)
+    return a, like(x, labels), sequences
 
 
 def logits(x, step):

@@ -74,7 +74,7 @@ class MixedModel:
         self.peft.check_batch(batch, self.num_virtual_tokens)
         batch = batch.take(self.order)
         batch.layout = replace(batch.layout, adapters=self.adapters)
-        return self.peft.scores_in(self.step(), batch)
+        return self.peft.scores_in(self.step(), batch, self.order)
 
     def _sorted(self, sequences):
         if len(sequences) != len(self.order):

@@ -215,7 +215,7 @@ class PeftModel:
             rng = None if seed is None else generator([seed, i], self.weights["wte.weight"])
             return self.shard_loss_and_grads(shard, replace(step, rng=rng))
 
-        results = map_shards(run, list(enumerate(self._shards(batch))))
+        results = map_shards(run, list(enumerate(batch.split(self._num_shards))))
         loss, count, grads = results[0]
         for more_loss, more_count, more in results[1:]:
             loss, count = loss + more_loss, count + more_count
@@ -231,20 +231,29 @@ class PeftModel:
         return gpt2.loss_and_grads(shard, step)
 
     def scores(self, batch):
-        """The log-probability of each labelled token, and whether it was the likeliest; (M,) on the host."""
+        """The log-probability of each labelled token, and whether it was the likeliest; (M,) on the host.
+
+        In the order of the batch, although each core has a shard of it.
+        """
         self.check_batch(batch, self.num_virtual_tokens)
         return self.scores_in(self.step(), batch)
 
-    def scores_in(self, step, batch):
-        """`scores`, in a step that is there already: of several adapters at once, say."""
+    def scores_in(self, step, batch, numbers=None):
+        """`scores`, in a step that is there already: of several adapters at once, say.
 
-        def run(shard):
-            a, labels = gpt2.predictions(shard, step)
+        numbers: where each sequence of the batch stands among the results (None: where it stands now).
+        """
+        numbers = np.arange(len(batch)) if numbers is None else np.asarray(numbers)
+
+        def run(part):
+            a, labels, sequences = gpt2.predictions(batch.take(part), step)
             logprob, best = ops.lm_scores(a, step.weights[f"{self.config.head}.weight"], labels)
-            return to_host(logprob), to_host(best == labels)
+            return to_host(logprob), to_host(best == labels), numbers[part][sequences]
 
-        logprobs, hits = zip(*map_shards(run, self._shards(batch)), strict=True)
-        return np.concatenate(logprobs), np.concatenate(hits)
+        shards = map_shards(run, batch.parts(self._num_shards))
+        logprobs, hits, places = (np.concatenate(each) for each in zip(*shards, strict=True))
+        order = np.argsort(places, kind="stable")
+        return logprobs[order], hits[order]
 
     def loss(self, batch):
         """The mean loss over the batch's labelled tokens, as a float, without gradients or dropout."""
@@ -254,8 +263,9 @@ class PeftModel:
     def _xp(self):
         return xp_of(self.weights["wte.weight"])
 
-    def _shards(self, batch):
-        return batch.split(num_threads()) if self._xp is np else [batch]
+    @property
+    def _num_shards(self):
+        return num_threads() if self._xp is np else 1
 
     def check_batch(self, batch, P):
         """Raise InputError where a sequence, P rows in front, does not fit the model, or has a wrong id."""

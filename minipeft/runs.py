@@ -7,15 +7,19 @@ import time
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from .answers import answer
+from .data import load_pairs
 from .errors import InputError
 from .files import write_json
 from .gpt2 import GPT2
 from .methods import METHODS
 from .peft_model import PeftModel
 from .tasks import TASKS
-from .train import evaluate, train
+from .tasks.baselines import BASELINES, few_shot
+from .tasks.own import OwnData
+from .train import Training, evaluate, train
 
-TASK_ROWS = {"train": 2000, "validation": 100, "test": 100}  # rows of a built-in task
+TASK_ROWS = {"train": 2000, "validation": 100, "test": 200}  # rows of a built-in task
 
 
 def load_model(spec, dtype="float32", device="cpu"):
@@ -76,42 +80,74 @@ def task_of(name):
     return TASKS[name]
 
 
-def score_task(model, task, progress=True):
-    """The task's score of `model` on its test rows, greedily decoded, and a few rows with the answers."""
-    from tqdm import tqdm
+def rows_of(task, split):
+    """The rows of a split: of a user's own files all there are, of rules that never end TASK_ROWS."""
+    return task.rows(split, None if isinstance(task, OwnData) else TASK_ROWS[split])
 
-    rows, outputs, batch = task.rows("test", TASK_ROWS["test"]), [], 50
-    for i in tqdm(range(0, len(rows), batch), desc="score", unit="batch", disable=not progress):
-        prompts = [row["prompt"] for row in rows[i : i + batch]]
-        outputs += model.generate(prompts, max_new_tokens=task.MAX_NEW_TOKENS)
+
+def score_task(model, task, progress=True, on_long="refuse"):
+    """The task's score of `model` on its test rows: see `answers.answer`, and `scored`."""
+    rows = rows_of(task, "test")
+    if not rows:
+        return {}
+    return scored(
+        task, rows, answer(model, task, [row["prompt"] for row in rows], on_long, progress=progress)
+    )
+
+
+def scored(task, rows, outputs):
+    """The task's score of these outputs, the metric to compare by, and a few rows with the answers."""
     samples = [
         {"prompt": row["prompt"], "completion": row["completion"], "output": output}
         for row, output in zip(rows[:3], outputs, strict=False)
     ]
-    return {"scores": task.score(rows, outputs), "primary": task.PRIMARY, "samples": samples}
+    notes = {"notes": task.notes} if isinstance(task, OwnData) and task.notes else {}
+    return {"scores": task.score(rows, outputs), "primary": task.PRIMARY, "samples": samples} | notes
 
 
-def measure(model, task=None, data=None, progress=True):
-    """What a model, as it is, is worth: evaluation loss, and the task's score."""
-    held_out = task.rows("validation", TASK_ROWS["validation"]) if task else data
-    result = {f"eval_{key}": value for key, value in evaluate(model, held_out).items()}
-    return result | (score_task(model, task, progress) if task else {})
+def measure(model, task, progress=True, on_long="refuse"):
+    """What a model, as it is, is worth: the loss on the validation rows, the score on the test rows."""
+    held_out, result = rows_of(task, "validation"), {}
+    if held_out:
+        result = {f"eval_{key}": value for key, value in evaluate(model, held_out, on_long=on_long).items()}
+    return result | score_task(model, task, progress, on_long)
 
 
-def run(
-    model, method, out, task=None, data=None, eval_data=None, seed=0, progress=True, student=None, **settings
-):
+def measure_few_shot(model, task, shots, seed=0, progress=True):
+    """The score of a model that reads `shots` training rows before each prompt: see `baselines.few_shot`."""
+    train, test = rows_of(task, "train"), rows_to_score(task)
+    outputs, fitted = few_shot(model, task, train, test, shots, seed, progress)
+    return {"few_shot": shots, "examples": fitted} | scored(task, test, outputs)
+
+
+def measure_baseline(task, name):
+    """The score of answers that need no model: see `baselines.BASELINES`."""
+    test = rows_to_score(task)
+    return {"baseline": name} | scored(task, test, BASELINES[name](rows_of(task, "train"), test))
+
+
+def rows_to_score(task):
+    """The test rows. Raises InputError where there are none."""
+    rows = rows_of(task, "test")
+    if not rows:
+        raise InputError("there is no row with a prompt and a completion to score: give --eval or --test")
+    return rows
+
+
+def run(model, method, out, task, seed=0, progress=True, student=None, **settings):
     """Train `method` on `model`, measure it, write everything to the folder `out`. -> the result, a dict.
 
-    Either a task, or data (and eval_data). out: the best adapter, settings.json, metrics.jsonl, result.json.
+    task: a built-in task, or an `OwnData`. out: the best adapter, settings.json, metrics.jsonl, result.json.
     student: makes a `distill.Distilled` of the PeftModel, where a teacher helps.
     """
-    if task:
-        data, eval_data = (task.rows(split, TASK_ROWS[split]) for split in ("train", "validation"))
+    data, eval_data = rows_of(task, "train"), rows_of(task, "validation") or None
+    on_long = settings.get("on_long", Training.on_long)
     method.see(data)
     peft = PeftModel(model, method, seed=seed)
     if student:
         peft = student(peft)
+    if test := rows_of(task, "test"):
+        load_pairs(test, peft, on_long)  # what cannot be scored is said before the training, not after it
     history = train(peft, data, eval_data, out, progress, seed=seed, **settings)
     result = {
         "method": type(method).__name__,
@@ -127,8 +163,7 @@ def run(
         "peak_memory_mb": peak_memory_mb(),
         "adapter_mb": sum(f.stat().st_size for f in Path(out).glob("*.safetensors")) / 1e6,
     }
-    if task or eval_data is not None:
-        result |= measure(peft, task, eval_data, progress)
+    result |= measure(peft, task, progress, on_long)
     result["finished"] = time.strftime("%Y-%m-%d %H:%M:%S")
     write_json(Path(out) / "result.json", result)
     return result

@@ -27,7 +27,7 @@ class Training:
     dropout           GPT-2's own, on embeddings, attention weights and sublayer outputs (pre-training: 0.1)
     eval_every        steps between evaluations (0: ten in all);  patience  evaluations without a better one
                       before stopping early (0: never)
-    on_long           rows longer than the model: "refuse", "cut" or "drop"
+    on_long           rows longer than the model: "refuse", "cut", "drop" or "split" (see data.encode_rows)
     """
 
     steps: int = 0
@@ -80,7 +80,7 @@ class History:
 def train(model, data, eval_data=None, output_dir=None, progress=True, **settings):
     """Train `model.trainable` in place. -> History.
 
-    data, eval_data: a JSONL path, rows, or pairs of token ids. settings: the fields of `Training`.
+    data, eval_data: a file (see rows.py), rows, or pairs of token ids. settings: the fields of `Training`.
     With eval_data the best adapter by evaluation loss is what the model holds at the end; with output_dir
     it is also written there whenever a better one is found, next to settings.json and metrics.jsonl.
     Raises InputError for bad data or settings before any work, and where the loss is not a finite number:

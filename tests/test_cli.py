@@ -11,6 +11,8 @@ from folders import ROWS, write_adapters, write_model
 
 from minipeft import GPT2, GPT2Config, PeftModel, ops, runs
 from minipeft.cli import main
+from minipeft.tasks import TASKS
+from minipeft.tasks.show import readable
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,9 @@ def folder(tmp_path_factory):
     (path / "eval.jsonl").write_text("\n".join(map(json.dumps, ROWS[:2])))
     (path / "broken.jsonl").write_text(json.dumps(ROWS[0]) + "\n{")
     (path / "empty.jsonl").write_text("")
+    labelled = [f'"{row["prompt"]}",{i % 2}' for i, row in enumerate(ROWS)]
+    (path / "labelled.csv").write_text("\n".join(["text,label", *labelled]))
+    (path / "story.txt").write_text("one two\n\nthree four\n")
     return path
 
 
@@ -45,7 +50,14 @@ def result_of(capsys, *args):
 
 def test_train_evaluate_generate_and_info(folder, tmp_path, capsys):
     out = tmp_path / "lora"
-    data = ["--train", folder / "train.jsonl", "--eval", folder / "eval.jsonl"]
+    data = [
+        "--train",
+        folder / "train.jsonl",
+        "--eval",
+        folder / "eval.jsonl",
+        "--test",
+        folder / "eval.jsonl",
+    ]
     result = result_of(
         capsys, "train", "--model", folder, "--method", "lora", "--set", "r=2", "target_modules=c_attn,c_fc",
         *data, "--steps", 40, "--learning-rate", 0.02, "--out", out,
@@ -85,7 +97,7 @@ def test_a_student_learns_from_a_teacher(folder, tmp_path, capsys):
     result = result_of(
         capsys, *common, "--teacher", teacher, "--student-layers", 1, "--set", "r=2", "--out", out
     )
-    command = ["evaluate", "--model", out / "student", "--adapter", out, "--data", folder / "eval.jsonl"]
+    command = ["evaluate", "--model", out / "student", "--adapter", out, *data]
     assert result_of(capsys, *command)["eval_loss"] == pytest.approx(result["eval_loss"])
     assert GPT2.from_pretrained(out / "student").config.n_layer == 1
     result_of(capsys, *common, "--teacher", teacher, "--method", "bitfit", "--out", tmp_path / "same_size")
@@ -135,7 +147,88 @@ def test_the_same_prompt_under_several_adapters(folder, capsys):
 
 def test_a_task_is_trained_on_and_scored(folder, tmp_path, capsys, few_rows):
     result = result_of(capsys, "train", "--model", folder, "--steps", 2, "--out", tmp_path / "run")
-    assert set(result["scores"]) == {"slots", "exact"} and len(result["samples"]) == 3
+    assert set(result["scores"]) == {"slots", "exact", "bleu"} and len(result["samples"]) == 3
+
+
+def test_own_texts_are_scored_by_the_metric_that_was_asked_for(folder, tmp_path, capsys):
+    data = ["--train", folder / "train.jsonl", "--eval", folder / "train.jsonl", "--metric", "bleu"]
+    result = result_of(capsys, "train", "--model", folder, *data, "--steps", 2, "--out", tmp_path)
+    assert result["primary"] == "bleu" and set(result["scores"]) > {"bleu", "chrf", "exact_match"}
+    assert [note.split(":")[0] for note in result["notes"]] == [
+        "no test file", "3 of the 3 test rows have a prompt that is in " + str(folder / "train.jsonl, too")
+    ]  # fmt: skip
+    command = ["evaluate", "--model", folder, "--adapter", tmp_path, *data]
+    again = result_of(capsys, *command)
+    assert all(again[key] == result[key] for key in ("scores", "samples", "notes"))
+    assert again["eval_loss"] == pytest.approx(result["eval_loss"])
+    code, text, _ = call(capsys, *command, "--quiet")
+    assert code == 0 and "\nbleu: " in text and "\nnote: no test file: 3 rows of" in text
+
+
+def test_own_labels_are_chosen_not_generated(folder, capsys):
+    command = ["evaluate", "--model", folder, "--data", folder / "labelled.csv"]
+    result = result_of(capsys, *command)
+    assert result["primary"] == "accuracy" and list(result["scores"]) == ["accuracy"]
+    assert {sample["output"] for sample in result["samples"]} <= {" 0", " 1"}
+    assert result["scores"]["accuracy"] in [n / 6 for n in range(7)] and result["eval_loss"] > 0
+
+
+def test_plain_text_has_a_loss_and_no_score(folder, tmp_path, capsys):
+    data = ["--train", folder / "story.txt", "--eval", folder / "story.txt"]
+    result = result_of(capsys, "train", "--model", folder, *data, "--steps", 1, "--out", tmp_path / "out")
+    assert result["eval_loss"] > 0 and "scores" not in result
+    (tmp_path / "long.txt").write_text("one two three " * 400)
+    long = ["--train", tmp_path / "long.txt", "--steps", 1, "--out", tmp_path / "out"]
+    code, _, err = call(capsys, "train", "--model", folder, *long)
+    assert code == 2 and "choose on_long 'split', 'cut' or 'drop'" in err
+    result = result_of(capsys, "train", "--model", folder, *long, "--on-long", "split")
+    assert result["too_long"] == 1 and "eval_loss" not in result
+
+
+@pytest.mark.parametrize(
+    "how", [["--baseline", "majority"], ["--baseline", "copying"], ["--few-shot", 2]], ids=str
+)
+def test_baselines_are_scored_as_models_are(how, folder, capsys, few_rows):
+    files = ["--train", folder / "train.jsonl", "--data", folder / "eval.jsonl"]
+    for data in ([], files, ["--train", folder / "labelled.csv", "--test", folder / "labelled.csv"]):
+        result = result_of(capsys, "evaluate", "--model", folder, *data, *how)
+        assert result["primary"] in result["scores"] and set(result["samples"][0]) == {
+            "prompt", "completion", "output"
+        }  # fmt: skip
+        assert "eval_loss" not in result
+        assert result["baseline"] == how[1] if "--baseline" in how else result["few_shot"] == 2
+    if "--few-shot" in how:
+        assert result["examples"] == 2
+    if "majority" in how:  # three of six labels are 0, the first
+        assert result["scores"] == {"accuracy": 0.5}
+
+
+def test_task_lists_describes_and_shows(capsys):
+    listed = result_of(capsys, "task")
+    assert "data-to-text" in [task["name"] for task in listed]
+    for task in listed:
+        assert task["metrics"] and len(task["about"].splitlines()[0]) > 10
+    code, text, _ = call(capsys, "task")
+    assert code == 0 and text.count("\n") == len(listed) and "slots, exact, bleu" in text
+
+    code, text, _ = call(capsys, "task", "data-to-text")
+    assert code == 0 and "Splits:" in text and "metrics: slots, exact, bleu" in text
+    rows = result_of(capsys, "task", "data-to-text", "--show")
+    assert rows == TASKS["data-to-text"].rows("test", 12)
+    rows = result_of(capsys, "task", "data-to-text", "--show", 3, "--split", "train", "--seed", 1)
+    assert rows == TASKS["data-to-text"].rows("train", 3, 1)
+    code, text, _ = call(capsys, "task", "data-to-text", "--show", 11)
+    assert (
+        code == 0
+        and text.startswith(" 1  name : ")
+        and "\n\n11  name : " in text
+        and text.count("    -> ") == 11
+    )
+
+
+def test_a_row_of_many_lines_is_shown_with_its_number_in_a_margin():
+    rows = [{"prompt": "guest: tea.\nwaiter:", "completion": " one\ntwo"}]
+    assert readable(rows) == "1  guest: tea.\n   waiter:\n   -> one\n      two"
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -182,7 +275,18 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "train --model nowhere": "nowhere: no such folder",
     "train --model {} --student-layers 1": "--student-layers needs --teacher",
     "train --model {} --train {}/train.jsonl --teacher {} --temperature 0": "temperature must be",
-    "train --task chess": "no task is called 'chess': choose from data-to-text",
+    "train --task chess": "no task is called 'chess': choose from ",
+    "task chess": "no task is called 'chess': choose from ",
+    "task data-to-text --show 0": "--show 0: want 1 row or more",
+    "train --metric bleu": "--metric is for files of your own",
+    "train --train {}/train.jsonl --eval {}/eval.jsonl --metric meteor": "no metric is called 'meteor'",
+    "train --train {}/story.txt --metric bleu": "story.txt: no row with a completion to score by bleu",
+    "compare --train {}/train.jsonl --eval {}/none.csv": "none.csv: no such file",
+    "evaluate --model {} --data {}/eval.jsonl --eval {}/eval.jsonl": "--data is the file to evaluate on",
+    "evaluate --model {} --data {}/eval.jsonl --few-shot 2": "no training rows with a completion",
+    "evaluate --model {} --data {}/eval.jsonl --few-shot 0": "--few-shot 0: want 1 example or more",
+    "evaluate --model {} --data {}/eval.jsonl --on-long stretch": "on_long must be one of refuse, cut",
+    "evaluate --data {}/story.txt --baseline copying": "no row with a prompt and a completion to score",
     "compare --methods none,magic": "no method is called 'magic'",
     "compare --train {}/train.jsonl": "compare needs --eval",
     "evaluate --model {} --adapter {}/none": "no adapter_config.json there",
@@ -230,6 +334,7 @@ COMMANDS = [
     "download",
     "info",
     "serve",
+    "task",
 ]
 
 
@@ -244,7 +349,8 @@ def test_import_is_quick_and_brings_no_heavy_library():
     """0.3 s with NumPy; NumPy's own part is not ours, and a third to a half of it."""
     code = (
         "import sys, time, numpy; t = time.perf_counter(); import minipeft; t = time.perf_counter() - t;"
-        "heavy = {'tokenizers', 'huggingface_hub', 'torch', 'tqdm', 'threadpoolctl'} & set(sys.modules);"
+        "heavy = {'tokenizers', 'huggingface_hub', 'torch', 'tqdm', 'threadpoolctl', 'sacrebleu', 'nltk'};"
+        "heavy &= set(sys.modules);"
         "assert not heavy, heavy; print(t)"
     )
     times = [

@@ -25,6 +25,7 @@ def outcome(run):
     skill = {"none": 0.0, "few_shot": 0.2, "bitfit": 0.4, "lora": 0.6, "full": 0.8}.get(run.name, 0.1)
     loss = 3 - skill + (0.0 if dict(run.variant).get("learning_rate") == "1e-3" else 0.1) - run.seed
     result["scores"] = {"slots": skill + 0.02 * run.seed}
+    result["examples"] = 2.5
     result["samples"] = [{"prompt": "name : A ||", "completion": " A is.", "output": f" {run.name}\nB"}] * 3
     if run.name in recipes.BASELINES:
         return result
@@ -262,6 +263,8 @@ def test_the_pareto_front():
 
 BAD = {
     "--methods none,magic": "no method is called 'magic': choose from majority, copying, few_shot, none,",
+    "--metric bleu": "--metric is for files of your own",
+    "--train rows.jsonl": "rows.jsonl: no such file",
     "--task chess": "no task is called 'chess'",
     "--seeds 0": "--seeds must be 1 or more",
     "--model nowhere": "nowhere: no such folder",
@@ -325,15 +328,17 @@ def words_of(folder, *more):
 
 def test_a_real_comparison_and_its_commands(folder, tmp_path, capsys):
     out = tmp_path / "out"
-    words = words_of(folder, "--methods", "none,bitfit", "--steps", "2", "--out", str(out))
+    methods = "majority,few_shot,none,bitfit"
+    words = words_of(folder, "--methods", methods, "--steps", "2", "--out", str(out))
     assert main([*words, "--json"]) == 0
     captured = capsys.readouterr()
     comparison = json.loads(captured.out)
     assert comparison == json.loads((out / "results.json").read_text())
-    assert [row["name"] for row in comparison["rows"]] == ["none", "bitfit"]
-    assert all(row["eval_loss"] > 0 and row["peak_memory_mb"] > 20 for row in comparison["rows"])
-    run = comparison["runs"][1]
-    assert run["trainable"] == comparison["rows"][1]["trainable"] > 0
+    assert [row["name"] for row in comparison["rows"]] == methods.split(",")
+    assert all(row["score"] >= 0 and row["primary"] == "chrf" for row in comparison["rows"])
+    assert all(row["eval_loss"] > 0 and row["peak_memory_mb"] > 20 for row in comparison["rows"][2:])
+    run = comparison["runs"][3]
+    assert run["trainable"] == comparison["rows"][3]["trainable"] > 0
     assert 0 < run["best"]["elapsed"] <= run["seconds"] < run["wall_seconds"]
     assert all(f"$ {r['command']}" in captured.err for r in comparison["runs"])
     assert set(comparison["versions"]) == {"minipeft", "python", "numpy", "blas"}
@@ -344,6 +349,28 @@ def test_a_real_comparison_and_its_commands(folder, tmp_path, capsys):
     assert main([*words[1:], "--quiet"]) == 0
     again = json.loads((tmp_path / "again" / "rows" / "bitfit" / "seed-0" / "result.json").read_text())
     assert again["eval_loss"] == run["eval_loss"]
+
+
+def test_text_alone_has_losses_and_no_score(folder, tmp_path, started):
+    (tmp_path / "story.txt").write_text("one two\n\nthree four\n")
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    names = lambda: [run.name for run in started]
+    for kind in ("story.txt", "rows.jsonl"):
+        started.clear()
+        file, out = str(tmp_path / kind), str(tmp_path / "out")
+        words = ["compare", "--train", file, "--eval", file, "--on-long", "cut", "--out", out, "--quiet"]
+        assert main([*words, "--methods", "all"]) == 0
+        assert names()[:2] == (["none", "full"] if kind == "story.txt" else ["majority", "copying"])
+        assert all(option(run, "on-long") == "cut" for run in started)
+
+
+def test_own_files_are_told_to_every_run(folder, tmp_path, started):
+    file, words = str(folder / "rows.jsonl"), ["--metric", "f1", "--methods", "majority,lora", "--quiet"]
+    files = ["--train", file, "--eval", file, "--test", file]
+    assert main(["compare", *files, *words, "--out", str(tmp_path)]) == 0
+    for run in started:
+        assert " ".join(run.words).count(" ".join([*files, "--metric", "f1"])) == 1
+        assert run.files == (file, file, file) and run.task == "rows"
 
 
 def test_a_run_that_ends_in_an_error_gives_its_message(folder, tmp_path, capsys):

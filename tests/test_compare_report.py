@@ -18,7 +18,7 @@ SIZES = {"bitfit": 10, "lora": 25, "houlsby": 90, "lora_random": 25, "full": 100
 def result(task, name, score, seed=0):
     about = {"task": task, "name": name, "seed": seed, "variant": {}, "chosen": True, "primary": "f1"}
     about |= {"command": f"minipeft train --seed {seed}", "parameters": 1000, "peak_memory_mb": 150.0}
-    about |= {"scores": {"f1": score}, "wall_seconds": 9.0}
+    about |= {"scores": {"f1": score}, "wall_seconds": 9.0, "examples": 2.5}
     about["samples"] = [{"prompt": "Who | is <b>?", "completion": " I.", "output": f" {name} <script>\nmore"}]
     if name in recipes.BASELINES:
         return about

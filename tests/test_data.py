@@ -8,8 +8,9 @@ import pytest
 from small import small_model, texts
 
 from minipeft import InputError, pack
-from minipeft.data import batches, encode_rows, load_pairs, load_tokenizer, read_jsonl
+from minipeft.data import batches, encode_rows, load_pairs, load_tokenizer
 from minipeft.pretrain import train_tokenizer
+from minipeft.rows import read_rows
 
 SHARED = Path(__file__).parents[2] / "shared"  # real data: not part of the project
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="GPT-2's vocabulary and E2E are not there")
@@ -33,7 +34,7 @@ def test_gpt2s_vocabulary_gives_gpt2s_ids():
 
 @needs_shared
 def test_e2e_has_the_lengths_that_its_readme_says():
-    tokenizer, rows = load_tokenizer(SHARED / "gpt2"), read_jsonl(SHARED / "data" / "e2e_dev.jsonl")
+    tokenizer, rows = load_tokenizer(SHARED / "gpt2"), read_rows(SHARED / "data" / "e2e_dev.jsonl")
     lengths = [len(tokenizer.encode(r["prompt"] + r["completion"]).ids) for r in rows]
     assert len(rows) == 4672 and np.mean(lengths) == pytest.approx(60.3, abs=0.05)
 
@@ -111,7 +112,7 @@ def test_bad_files_are_refused_with_their_line(content, message, tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError) as error:
-        read_jsonl(path)
+        read_rows(path)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -119,7 +120,80 @@ def test_a_line_separator_inside_a_json_string_does_not_end_a_row(tmp_path):
     rows = [{"prompt": "a\u2028b\u0085c", "completion": "d"}]
     path = tmp_path / "data.jsonl"
     path.write_text("\n".join(json.dumps(r, ensure_ascii=False) for r in rows), encoding="utf-8")
-    assert read_jsonl(path) == rows
+    assert read_rows(path) == rows
+
+
+KINDS = [  # a file's name and content -> its rows
+    (
+        "a.jsonl",
+        '{"text": "Fine. ", "label": "good"}\n{"prompt": "Bad", "label": 0}\n{"text": "So", "label": true}\n'
+        '{"text": "t", "label": "x", "prompt": "p", "completion": "c"}\n{"text": "t", "id": 7}',
+        [
+            {"prompt": "Fine.", "completion": " good", "label": "good"},
+            {"prompt": "Bad", "completion": " 0", "label": "0"},
+            {"prompt": "So", "completion": " true", "label": "true"},
+            {"prompt": "p", "completion": "c"},
+            {"text": "t"},
+        ],
+    ),
+    (
+        "b.CSV",
+        '\ufeffid,Prompt, Completion\r\n1,"a, ""b""\r\nc",d\r\n\r\n2,e,f\r\n',
+        [{"prompt": 'a, "b"\r\nc', "completion": "d"}, {"prompt": "e", "completion": "f"}],
+    ),
+    ("c.tsv", "label\ttext\n1\ta, b\n", [{"prompt": "a, b", "completion": " 1", "label": "1"}]),
+    ("d.csv", "text\na\n", [{"text": "a"}]),
+    ("e.txt", "\n  one\r\ntwo\r\n \r\n\nthree\n", [{"text": "  one\ntwo"}, {"text": "three"}]),
+]
+
+
+@pytest.mark.parametrize("name, content, rows", KINDS, ids=[name for name, _, _ in KINDS])
+def test_files_of_every_kind(name, content, rows, tmp_path):
+    (tmp_path / name).write_bytes(content.encode())
+    assert read_rows(tmp_path / name) == rows
+
+
+BAD_FILES = [  # name, content, what the error says
+    ("a.jsonl", '[\n{"text": "a"}', "line 1: not JSON: Expecting value at column 2: write one object a line"),
+    ("a.jsonl", '{"text": "a", "label": 0.5}', 'line 1: want {"prompt"'),
+    ("a.jsonl", '{"text": "a", "label": " "}', 'line 1: "label" is empty'),
+    ("a.jsonl", '{"text": " ", "label": "b"}', 'line 1: "text" is empty'),
+    ("a.jsonl", '{"label": "b"}', 'line 1: want {"prompt"'),
+    ("a.csv", "text;label\na;b\n", "line 1: the columns are 'text;label': call them prompt and completion"),
+    ("a.csv", "prompt,answer\na,b\n", "line 1: the columns are 'prompt', 'answer': call them"),
+    ("a.csv", 'text,label\n"a\nb",c\nd,e,f\n', "line 4: 3 fields, and the first line names 2 columns"),
+    ("a.csv", 'text,label\n"a\nb",\n', 'line 2: "label" is empty'),
+    ("a.csv", 'text,label\na,b\n"c"d,e\n', "line 3: ',' expected after '\"': put a field with quotes in it"),
+    ("a.csv", 'text,label\na,b\n"c,d\ne,f\n', "line 3: unexpected end of data"),
+    ("a.csv", "text,label\n", "a.csv: no rows in it"),
+    ("a.txt", " \n\n", "a.txt: no rows in it"),
+]
+
+
+@pytest.mark.parametrize("name, content, message", BAD_FILES)
+def test_bad_files_of_every_kind_are_refused_with_their_line(name, content, message, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError) as error:
+        read_rows(tmp_path / name)
+    assert message in str(error.value) and f"{name}" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_class_is_trained_on_as_its_text_and_its_label():
+    model = model_with_tokenizer()
+    pairs, _ = load_pairs([{"text": "ab ba", "label": "bb"}, {"prompt": "", "completion": "aa"}], model)
+    encode = lambda text: model.tokenizer.encode(text).ids
+    assert pairs == [(encode("ab ba"), [*encode(" bb"), 279]), ([], [*encode("aa"), 279])]
+
+
+def test_a_text_too_long_is_split_into_rows_of_like_length_that_hold_all_of_it():
+    model = model_with_tokenizer()
+    text, row = {"text": "ä" * 40}, {"prompt": "ab " * 30, "completion": "ä"}
+    pairs, count = encode_rows([text, row], model, "split")
+    *pieces, cut = pairs
+    assert count == 2 and all(prompt == [] for prompt, _ in pieces)
+    assert [len(ids) for _, ids in pieces] == [21, 20, 20, 20]  # two bytes a character, and the end token
+    assert [i for _, ids in pieces for i in ids] == [*model.tokenizer.encode(text["text"]).ids, 279]
+    assert cut == encode_rows([row], model, "cut")[0][0]
 
 
 @pytest.mark.parametrize(

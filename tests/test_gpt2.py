@@ -59,6 +59,16 @@ def test_with_rows_in_front_the_first_token_of_a_text_is_predicted_too():
     assert len(PeftModel(small_model(), EverySite()).scores(batch)[0]) == 6 + 3
 
 
+@pytest.mark.parametrize("methods", [[], EverySite()], ids=["rows predict", "rows in front predict"])
+def test_scores_are_in_the_order_of_the_batch_however_many_threads(methods, monkeypatch):
+    monkeypatch.setenv("MINIPEFT_THREADS", "3")
+    peft, batch = PeftModel(small_model(), methods), small_batch()
+    together = peft.scores(batch)
+    alone = [peft.scores(batch.take([s])) for s in range(len(batch))]
+    np.testing.assert_allclose(together[0], np.concatenate([a[0] for a in alone]), rtol=0, atol=1e-12)
+    assert together[1].tolist() == np.concatenate([a[1] for a in alone]).tolist()
+
+
 def test_text_after_virtual_tokens_has_later_positions():
     """With positions 4 on: the same as moving the rows of wpe by 4, when the method does nothing else."""
 

@@ -145,7 +145,10 @@ def test_data_to_text_splits_are_disjoint():
         assert not pairs[one] & pairs[other]
 
 
-ROW = {"slots": {"name": "The Copper Lantern", "type": "pub", "price": "cheap", "near": "Alderham Park"}}
+ROW = {
+    "slots": {"name": "The Copper Lantern", "type": "pub", "price": "cheap", "near": "Alderham Park"},
+    "completion": " The Copper Lantern is a cheap pub near Alderham Park.",
+}
 
 
 @pytest.mark.parametrize(
@@ -167,13 +170,15 @@ ROW = {"slots": {"name": "The Copper Lantern", "type": "pub", "price": "cheap", 
     ],
 )
 def test_data_to_text_score(output, slots, exact):
-    assert data_to_text.score([ROW], [output]) == {"slots": slots, "exact": exact}
+    scores = data_to_text.score([ROW], [output])
+    assert {"slots": slots, "exact": exact} == {name: scores[name] for name in ("slots", "exact")}
 
 
 def test_data_to_text_score_averages_over_slots_and_rows():
-    other = {"slots": {"name": "Red Rose House", "food": "Thai"}}
-    scores = data_to_text.score([ROW, other], ["", " Red Rose House is a Thai place."])
-    assert scores == {"slots": 2 / 6, "exact": 1 / 2}
+    text = " Red Rose House is a Thai place."
+    other = {"slots": {"name": "Red Rose House", "food": "Thai"}, "completion": text}
+    scores = data_to_text.score([ROW, other], ["", text])
+    assert scores["slots"] == 2 / 6 and scores["exact"] == 1 / 2 and 0 < scores["bleu"] < 1
 
 
 def test_data_to_text_refuses_an_unknown_split():

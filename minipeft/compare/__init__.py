@@ -29,21 +29,22 @@ __all__ = ["Plan", "compare", "in_terminal"]
 
 
 def compare(
-    model, out, sources, methods=None, device="cpu", seeds=1, sweep=(), budget=None, progress=True,
-    command="", **settings,
+    model, out, sources, methods=None, device="cpu", seeds=1, sweep=(), budget=None, scored=True,
+    progress=True, command="", **settings,
 ):  # fmt: skip
     """Run the baselines and methods on every task; write results.json, the report and its pictures to `out`.
 
-    sources: {task: what a command is told of its data}, such as {"sentiment": ("--task", "sentiment")}.
-    methods: names, or ["all"]; without them those in `recipes.DEFAULT`. seeds: runs of each method.
-    sweep: as in `sweep.read_sweep`. budget: "2m", the time for the whole, instead of steps. command: what the
-    user typed, for the report. settings: of `Training`, for all methods alike.
+    sources: {task: what a command is told of its data}, such as {"sentiment": ("--task", "sentiment")};
+    scored: False where that data has a loss and no score. methods: names, or ["all"]; without them those in
+    `recipes.DEFAULT`. seeds: runs of each method. sweep: as in `sweep.read_sweep`. budget: "2m", the time for
+    the whole, instead of steps. settings: of `Training`, for all methods alike. command: what the user
+    typed, for the report.
 
     Returns what results.json holds: {"rows": the table, "runs": all results, "findings", "versions", ...}.
     What `out` holds already from the same command is not run again. Raises InputError for bad settings
     before any run, and where every run failed; KeyboardInterrupt, after Ctrl-C, with how many runs there are.
     """
-    names = names_of(methods)
+    names = names_of(methods, scored)
     if list(methods or ()) == ["all"]:
         settings = settings if budget or "epochs" in settings else ALL | settings
         names = [name for name in names if name != "lora_random" or not model.startswith("random:")]

@@ -105,9 +105,9 @@ class Plan:
         model = f"random:{self.model}" if name == "lora_random" else self.model
         words = ["--model", model, "--device", self.device, *source]
         if name in BASELINES:
-            if source[0] == "--train":
-                words = [*words[:4], "--data", source[3]]
             words = ["evaluate", *words, *BASELINE_WORDS[name]]
+            if "on_long" in self.settings:
+                words += ["--on-long", self.settings["on_long"]]
         else:
             words = ["train", "--method", method_of(name), *words, "--out", str(folder)]
             words += self.settings_words(name, dict(variant), seed)

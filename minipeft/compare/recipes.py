@@ -28,6 +28,7 @@ RECIPES = {
     "lora_random": (LORA, {"learning_rate": 1e-2}),  # LoRA on the model's shape with random weights
 }
 BASELINES = ("majority", "copying", "few_shot", "none")  # nothing trains; "none" is the frozen model
+SCORE_ALONE = BASELINES[:3]  # have no loss, and so nothing to say where there is no score
 FEW_SHOT = 3  # examples in the few-shot prompt
 
 DEFAULT = ("none", "full", "lora")
@@ -35,12 +36,15 @@ COMMON = {"steps": 250, "batch_size": 8, "warmup_steps": 20}
 ALL = {"steps": 100}  # where COMMON is too long: all methods in five minutes
 
 
-def names_of(methods):
-    """The names to compare: DEFAULT for None, all there are for ["all"]. InputError for one not known."""
-    names = list(methods or DEFAULT)
-    known = [*BASELINES, *RECIPES]
-    if names == ["all"]:
-        return known
+def names_of(methods, scored=True):
+    """The names to compare: DEFAULT for None, all there are for ["all"]. InputError for one not known.
+
+    Where the data has no score, only who asks for them by name gets the baselines that are nothing else.
+    """
+    names, known = list(methods or DEFAULT), [*BASELINES, *RECIPES]
+    if not methods or names == ["all"]:
+        names = known if methods else names
+        return [name for name in names if scored or name not in SCORE_ALONE]
     if unknown := [name for name in names if name not in known]:
         raise InputError(f"no method is called {unknown[0]!r}: choose from {', '.join(known)}, or all")
     return list(dict.fromkeys(names))

@@ -8,7 +8,7 @@ from .table import sweep_table, table, task_table
 NOTES = {  # rows and columns that need a word
     "majority": "the commonest completion of the training rows",
     "copying": "the prompt's own text as the answer",
-    "few_shot": "the frozen model, with examples in its prompt",
+    "few_shot": "the frozen model, with examples in its prompt ({examples:.1f} on average)",
     "none": "the frozen model",
     "lora_random": "LoRA on a model of the same shape with random weights",
 }
@@ -49,7 +49,9 @@ def write_report(comparison, folder, progress=False):
 
 def notes(comparison, rows):
     """What the rows and columns of a task's table mean."""
-    lines = [f"`{row['name']}`: {NOTES[row['name']]}." for row in rows if row["name"] in NOTES]
+    lines = [
+        f"`{row['name']}`: {NOTES[row['name']].format_map(row)}." for row in rows if row["name"] in NOTES
+    ]
     metric = next((row["primary"] for row in rows if "primary" in row), None)
     if metric:
         seeds = comparison["seeds"]
@@ -59,6 +61,7 @@ def notes(comparison, rows):
         "Evaluation loss: nats per token on the validation rows. Seconds: training with its evaluations, up "
         "to the best one. Tokens per second: of training alone. Peak memory: of the whole process."
     )
+    lines += [f"{note}." for note in next((row["notes"] for row in rows if "notes" in row), [])]
     lines += [f"`{row['name']}` failed: {row['failed']}." for row in rows if "failed" in row]
     return " ".join(lines)
 

@@ -13,12 +13,14 @@ names and pairs of its own split; in "test" and "validation" it holds at least o
 import re
 from random import Random
 
+from ..metrics import bleu
 from . import words
 from .corpus.grammar import articles, capital
 from .corpus.names import town
 
 NAME = "data-to-text"
 PRIMARY = "slots"  # the score to compare methods by
+CHOICES = None
 MAX_NEW_TOKENS = 64  # enough for any completion
 
 KEYS = ("name", "type", "food", "price", "area", "near", "rating", "children")  # in the prompt's order
@@ -170,6 +172,7 @@ def score(rows, outputs):
 
     "slots": the share of slots for which the text states the right value and no other.
     "exact": the share of rows with every slot right and nothing stated that the prompt did not give.
+    "bleu": against the completion, one of the ways to say it (Papineni et al. 2002).
     """
     right = total = exact = 0
     for row, output in zip(rows, outputs, strict=True):
@@ -178,4 +181,5 @@ def score(rows, outputs):
         invented = any(found[key] for key in KEYS if key not in row["slots"])
         right, total = right + hits, total + len(row["slots"])
         exact += hits == len(row["slots"]) and not invented
-    return {"slots": right / total, "exact": exact / len(rows)}
+    written = bleu(outputs, [row["completion"] for row in rows])
+    return {"slots": right / total, "exact": exact / len(rows), "bleu": written}
