@@ -310,6 +310,8 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "train --task chess": "no task is called 'chess': choose from ",
     "task chess": "no task is called 'chess': choose from ",
     "task data-to-text --show 0": "--show 0: want 1 row or more",
+    "train --eval {}/eval.jsonl": "--eval and --test need --train",
+    "compare --test {}/eval.jsonl": "--eval and --test need --train",
     "train --metric bleu": "--metric is for files of your own",
     "train --train {}/train.jsonl --eval {}/eval.jsonl --metric meteor": "no metric is called 'meteor'",
     "train --train {}/story.txt --metric bleu": "story.txt: no row with a completion to score by bleu",
