@@ -42,7 +42,7 @@ def train_command(args):
     from .runs import load_model, make_method, run
 
     method, settings = make_method(args.method, args.set), given_settings(args)
-    chosen_task(args)  # what is wrong with the files is said before a large model is loaded
+    check_data(args)  # before a large model is loaded
     model = load_model(args.model, device=args.device)
     task = chosen_task(args, model.tokenizer)
     out = args.out or f"runs/{args.method}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -291,6 +291,13 @@ def distillation(args, model, out):
         model.name = str(Path(out) / "student")  # an adapter's folder holds no base: here it is
         model.save_pretrained(model.name)
     return model, lambda peft: Distilled(peft, teacher, args.temperature, args.distill_weight)
+
+
+def check_data(args):
+    """Raise InputError where there is nothing to train on, or something is wrong with the files."""
+    if not args.train and (args.eval or args.test):
+        raise InputError("--eval and --test need --train: what is there to learn from?")
+    chosen_task(args)
 
 
 def chosen_task(args, tokenizer=None):

@@ -27,6 +27,7 @@ def folder(tmp_path_factory):
     labelled = [f'"{row["prompt"]}",{i % 2}' for i, row in enumerate(ROWS)]
     (path / "labelled.csv").write_text("\n".join(["text,label", *labelled]))
     (path / "story.txt").write_text("one two\n\nthree four\n")
+    (path / "long.jsonl").write_text(json.dumps({"prompt": "food " * 999, "completion": " Thai"}))
     return path
 
 
@@ -185,6 +186,22 @@ def test_plain_text_has_a_loss_and_no_score(folder, tmp_path, capsys):
     assert result["too_long"] == 1 and "eval_loss" not in result
 
 
+def test_rows_that_cannot_be_scored_are_refused_before_the_training(folder, tmp_path, capsys):
+    data = [
+        "--train",
+        folder / "train.jsonl",
+        "--eval",
+        folder / "eval.jsonl",
+        "--test",
+        folder / "long.jsonl",
+    ]
+    command = ["train", "--model", folder, *data, "--steps", 1, "--out", tmp_path]
+    code, _, err = call(capsys, *command, "--quiet")
+    assert code == 2 and "choose on_long 'cut' or 'drop'" in err and not list(tmp_path.iterdir())
+    result = result_of(capsys, *command, "--on-long", "cut")
+    assert len(result["samples"]) == 1 and result["too_long"] == 0
+
+
 @pytest.mark.parametrize(
     "how", [["--baseline", "majority"], ["--baseline", "copying"], ["--few-shot", 2]], ids=str
 )
@@ -278,6 +295,8 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "train --task chess": "no task is called 'chess': choose from ",
     "task chess": "no task is called 'chess': choose from ",
     "task data-to-text --show 0": "--show 0: want 1 row or more",
+    "train --eval {}/eval.jsonl": "--eval and --test need --train",
+    "compare --test {}/eval.jsonl": "--eval and --test need --train",
     "train --metric bleu": "--metric is for files of your own",
     "train --train {}/train.jsonl --eval {}/eval.jsonl --metric meteor": "no metric is called 'meteor'",
     "train --train {}/story.txt --metric bleu": "story.txt: no row with a completion to score by bleu",

@@ -32,6 +32,7 @@ def test_a_test_file_gives_the_score_and_nothing_else(write):
     assert [task.rows(split) for split in ("train", "validation", "test")] == [TRAIN, EVAL[:4], EVAL[4:]]
     assert task.rows("test", 2) == EVAL[4:6]
     assert (task.NAME, task.CHOICES, task.notes) == ("a", None, [])
+    assert list(task.source.values()) == list(map(str, files)) and "test_data" in task.source
 
 
 def test_without_a_test_file_the_evaluation_rows_are_parted_and_it_is_noted(write):
@@ -96,6 +97,10 @@ def test_surprises_are_noted(write):
         f"4 of the 8 test rows have a prompt that is in {train}, too",
         f"no row of {train} has one of these labels: 'bad'",
     ]
+    train, evaluation = write("a.jsonl", TRAIN), write("b.jsonl", EVAL[:4])
+    task = OwnData(train, evaluation, write("c.jsonl", EVAL[3:]))
+    assert task.notes == [f"1 of the 7 test rows have a prompt that is in {evaluation}, too"]
+    assert OwnData(evaluation=evaluation, test=evaluation).notes == []  # nothing is trained, nothing chosen
 
 
 def test_texts_have_no_score(write):

@@ -23,12 +23,15 @@ class OwnData:
     tokenizer   what MAX_NEW_TOKENS is counted with; None: bytes, of which a token has one or more
 
     Where all rows to be scored have labels, CHOICES are the labels. A row that is only a text has a loss, but
-    no score. `notes` are what a reader of the score ought to know, a sentence each.
+    no score. `notes` are what a reader of the score ought to know, a sentence each; `source` says where the
+    rows are from.
     """
 
     def __init__(self, train=None, evaluation=None, test=None, metric=None, tokenizer=None):
         if metric is not None and metric not in METRICS:
             raise InputError(f"no metric is called {metric!r}: choose from {', '.join(METRICS)}")
+        files = {"data": train, "eval_data": evaluation, "test_data": test}
+        self.source = {name: str(path) for name, path in files.items() if path}
         self.NAME, self.notes = Path(train or evaluation or test).stem, []
         learnt, held_out, scored = (read_rows(path) if path else [] for path in (train, evaluation, test))
         if test is None:
@@ -47,7 +50,7 @@ class OwnData:
         self.PRIMARY = metric or ("accuracy" if labelled else "chrf")
         self.metrics = list(dict.fromkeys([self.PRIMARY, *(OF_CLASSES if labelled else OF_TEXTS)]))
         self.MAX_NEW_TOKENS = longest(texts, tokenizer) + 1  # the end token
-        self.look_for_surprises(train)
+        self.look_for_surprises(train, evaluation if train and test else None)
 
     def rows(self, split, count=None):
         """The rows of "train", "validation" or "test", at most `count` of them."""
@@ -73,12 +76,16 @@ class OwnData:
         )
         return validation + [row for row in rows if "completion" not in row], test
 
-    def look_for_surprises(self, train):
-        """Note how many test prompts were trained on, and which labels were not."""
-        learnt, scored = self.splits["train"], self.splits["test"]
-        prompts = {row["prompt"] for row in learnt if "prompt" in row}
-        if known := sum(row["prompt"] in prompts for row in scored):
-            self.notes.append(f"{known} of the {len(scored)} test rows have a prompt that is in {train}, too")
+    def look_for_surprises(self, train, evaluation):
+        """Note how many test prompts are in the other files, too, and which labels are not trained on."""
+        learnt, held_out, scored = self.splits.values()
+        for file, rows in ((train, learnt), (evaluation, held_out)):
+            prompts = {row["prompt"] for row in rows if "prompt" in row}
+            known = sum(row["prompt"] in prompts for row in scored)
+            if file and known:
+                self.notes.append(
+                    f"{known} of the {len(scored)} test rows have a prompt that is in {file}, too"
+                )
         unknown = set(self.CHOICES or ()) - {row.get("completion") for row in learnt}
         if learnt and unknown:
             labels = ", ".join(repr(label.strip()) for label in sorted(unknown))
