@@ -265,7 +265,9 @@ def sources_of(args):
     if any((args.train, args.eval, args.test, args.metric)):
         task = chosen_task(args)  # is all well with the files?
         if not (args.train and args.eval):
-            raise InputError("compare needs --eval beside --train: the loss in training misleads")
+            raise InputError(
+                "compare needs --train and --eval: to learn from, and to choose the best adapter"
+            )
         words = [("--train", args.train), ("--eval", args.eval), ("--test", args.test)]
         words += [("--metric", args.metric)]
         return {task.NAME: tuple(w for pair in words if pair[1] for w in pair)}, bool(task.rows("test"))

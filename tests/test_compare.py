@@ -234,7 +234,7 @@ def test_a_budget_is_measured_once_and_gives_all_the_same_steps(tmp_path, starte
     assert [run.folder.relative_to(tmp_path).parts[0] for run in probes] == ["probes", "probes"]
     assert [option(run, "steps") for run in probes] == ["6", "6"]
     steps = comparison["budget"]["steps"]
-    assert 30 <= steps <= 32  # (0.95 * 120 - 4 * 12) / (4 * 0.5) is 33, less what the clock has moved on
+    assert 26 <= steps <= 28  # (0.9 * 120 - 4 - 4 * 12) / (4 * 0.5) is 28, less what the clock has moved on
     assert {option(run, "steps") for run in rest} == {str(steps)} and len(rest) == 4
     assert option(rest[0], "eval-every") == str(-(-steps // 10))
     assert call(tmp_path, "none,lora,full", budget="2m", seeds=2)["budget"] == comparison["budget"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..files import find_folder, read_json, write_json
 from ..train import Training
-from .budget import MARGIN, cost_of, probe_of, read_budget, steps_within, with_steps
+from .budget import MARGIN, REPORT, cost_of, probe_of, read_budget, steps_within, with_steps
 from .claims import findings
 from .machine import this_machine, versions
 from .plan import Plan
@@ -132,7 +132,8 @@ def steps_for(plan, budget, runner, begin):
         result = runner(probe)
         if "failed" not in result:
             costs += [cost_of(result, probe.folder)] * (len(tried) + plan.seeds - 1)
-    steps = steps_within(MARGIN * read_budget(budget) - (time.perf_counter() - begin), costs)
+    end = begin + MARGIN * read_budget(budget) - REPORT * len(plan.sources)
+    steps = steps_within(end - time.perf_counter(), costs)
     write_json(path, {"asked": asked, "steps": steps})
     runner.say(f"--budget {budget}: {steps} steps for each method")
     return steps

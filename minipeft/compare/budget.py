@@ -16,7 +16,8 @@ from ..errors import InputError
 
 PROBE = {"steps": 6, "eval_every": 6}
 EVALUATIONS = 10  # on the way, of every run
-MARGIN = 0.95  # of the time: what is left of it has to do for pictures, and for runs slower than their probe
+REPORT = 4  # seconds for each task's pictures
+MARGIN = 0.9  # of the time is planned for: a run may be slower than its probe was
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,10 @@ class Runner:
             self.bar.write(text, file=sys.stderr)
 
     def close(self):
-        """Leave the bar as it is."""
+        """Leave the bar as it is, and nothing below: a run that was ended may have left its own there."""
         self.bar.close()
+        if self.progress and sys.stderr.isatty():
+            print("\x1b[J", end="", file=sys.stderr, flush=True)
 
 
 def message_of(output, code):
