@@ -263,11 +263,9 @@ def sources_of(args):
     from .tasks import TASKS
 
     if any((args.train, args.eval, args.test, args.metric)):
-        task = chosen_task(args)  # is all well with the files?
-        if not (args.train and args.eval):
-            raise InputError(
-                "compare needs --train and --eval: to learn from, and to choose the best adapter"
-            )
+        task = check_data(args)
+        if not args.eval:
+            raise InputError("compare needs --eval beside --train: the loss in training misleads")
         words = [("--train", args.train), ("--eval", args.eval), ("--test", args.test)]
         words += [("--metric", args.metric)]
         return {task.NAME: tuple(w for pair in words if pair[1] for w in pair)}, bool(task.rows("test"))
@@ -296,10 +294,10 @@ def distillation(args, model, out):
 
 
 def check_data(args):
-    """Raise InputError where there is nothing to train on, or something is wrong with the files."""
+    """The task to train on. Raises InputError where there is none, or something is wrong with its files."""
     if not args.train and (args.eval or args.test):
         raise InputError("--eval and --test need --train: what is there to learn from?")
-    chosen_task(args)
+    return chosen_task(args)
 
 
 def chosen_task(args, tokenizer=None):

@@ -307,7 +307,7 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "evaluate --model {} --data {}/eval.jsonl --on-long stretch": "on_long must be one of refuse, cut",
     "evaluate --data {}/story.txt --baseline copying": "no row with a prompt and a completion to score",
     "compare --methods none,magic": "no method is called 'magic'",
-    "compare --train {}/train.jsonl": "compare needs --train and --eval",
+    "compare --train {}/train.jsonl": "compare needs --eval",
     "evaluate --model {} --adapter {}/none": "no adapter_config.json there",
     "evaluate --model {} --data {}/broken.jsonl": "broken.jsonl, line 2",
     "generate --model {} x --max-new-tokens 999": "more than the model's 320 positions",
