@@ -163,11 +163,12 @@ def test_changed_data_is_run_on_again(tmp_path, started):
 
 def test_a_run_that_fails_is_a_row_that_says_so_and_is_tried_again(tmp_path, started, monkeypatch):
     process, message = processes.Runner.process, "step 3: the loss is nan: try a lower learning rate"
-    broken = lambda self, run: process(self, run) if run.name != "lora" else {"failed": message}
+    broken = lambda self, run: {"failed": message} if run.name in names[::2] else process(self, run)
+    names = ["few_shot", "none", "lora", "full"]
     with monkeypatch.context() as patch:
         patch.setattr(processes.Runner, "process", broken)
-        comparison = call(tmp_path, seeds=2)
-    assert [row.get("failed") for row in comparison["rows"]] == [None, message, None]
+        comparison = call(tmp_path, ",".join(names), seeds=2)
+    assert [row.get("failed") for row in comparison["rows"]] == [message, None, message, None]
     assert f"`lora` failed: {message}." in (tmp_path / "report.md").read_text()
     assert "failed" not in call(tmp_path, seeds=2)["rows"][1]
     monkeypatch.setattr(processes.Runner, "process", lambda self, run: {"failed": message})

@@ -104,7 +104,7 @@ def test_where_a_claim_holds_on_some_tasks_they_are_named():
 
 def test_advice_names_the_best_the_smallest_near_it_and_the_quickest():
     (sentence,) = claims.advice(comparison_of(SCORES)["rows"])
-    assert sentence.startswith("qa: lora 60.0 % is the highest score short of full fine-tuning")
+    assert sentence.startswith("qa: of all methods but full fine-tuning, lora scores highest (60.0 %);")
     assert "lora trains the fewest parameters (25)" in sentence and claims.advice([]) == []
 
 

@@ -87,8 +87,8 @@ def advice(rows):
         smallest = min(near, key=lambda row: row["trainable"])
         quickest = min(near, key=lambda row: row["seconds_to_best"])
         sentences.append(
-            f"{task}: {said(best)} is the highest score short of full fine-tuning; of those that reach "
-            f"{100 * ENOUGH:.0f} % of it, {smallest['name']} trains the fewest parameters "
+            f"{task}: of all methods but full fine-tuning, {best['name']} scores highest "
+            f"({100 * best['score']:.1f} %); of those that reach {100 * ENOUGH:.0f} % of that, {smallest['name']} trains the fewest parameters "
             f"({smallest['trainable']:,.0f}) and {quickest['name']} is there first "
             f"({quickest['seconds_to_best']:.0f} s)."
         )

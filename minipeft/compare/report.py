@@ -50,7 +50,9 @@ def write_report(comparison, folder, progress=False):
 def notes(comparison, rows):
     """What the rows and columns of a task's table mean."""
     lines = [
-        f"`{row['name']}`: {NOTES[row['name']].format_map(row)}." for row in rows if row["name"] in NOTES
+        f"`{row['name']}`: {NOTES[row['name']].format_map(row)}."
+        for row in rows
+        if row["name"] in NOTES and "failed" not in row
     ]
     metric = next((row["primary"] for row in rows if "primary" in row), None)
     if metric:
