@@ -88,9 +88,9 @@ def advice(rows):
         quickest = min(near, key=lambda row: row["seconds_to_best"])
         sentences.append(
             f"{task}: of all methods but full fine-tuning, {best['name']} scores highest "
-            f"({100 * best['score']:.1f} %); of those that reach {100 * ENOUGH:.0f} % of that, {smallest['name']} trains the fewest parameters "
-            f"({smallest['trainable']:,.0f}) and {quickest['name']} is there first "
-            f"({quickest['seconds_to_best']:.0f} s)."
+            f"({100 * best['score']:.1f} %); of those that reach {100 * ENOUGH:.0f} % of that, "
+            f"{smallest['name']} trains the fewest parameters ({smallest['trainable']:,.0f}) and "
+            f"{quickest['name']} is there first ({quickest['seconds_to_best']:.0f} s)."
         )
     return sentences
 
