@@ -1,6 +1,7 @@
 """The command line: commands, options, exit codes. What each command does is in `commands.py`."""
 
 import argparse
+import json
 import sys
 import warnings
 
@@ -29,17 +30,20 @@ ADAPTER = "a folder that `minipeft train` or Hugging Face PEFT wrote"
 def main(argv=None):
     """Run one command. -> exit code: 0 well, 1 a check failed, 2 bad input, 130 interrupted."""
     args = parser().parse_args(argv)
+    args.words = sys.argv[1:] if argv is None else argv  # as typed: a comparison's report says it
     warnings.simplefilter("ignore", RuntimeWarning)  # overflow on the way to a loss that `train` reports
     try:
         return args.command(args) or 0
     except InputError as error:
         print(f"minipeft: {error}", file=sys.stderr)
+        if getattr(args, "json", False):
+            print(json.dumps({"error": str(error)}))
         return 2
     except OSError as error:
         print(f"minipeft: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("minipeft: interrupted; what was written so far is kept", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"minipeft: interrupted; {stop or 'what was written so far is kept'}", file=sys.stderr)
         return 130
 
 
@@ -65,11 +69,9 @@ def parser():
             p.add_argument("--quiet", action="store_true", help="no progress bars")
         return p
 
-    p = add("compare", compare_command, model_options, data_options, out_option, training_options)
-    p.add_argument(
-        "--methods", help="names with commas, or all; none: the frozen model; default: none,full,lora"
-    )
     data = (data_options, out_option)
+    p = add("compare", compare_command, model_options, *data, compare_options, training_options)
+    p.set_defaults(task=None)  # --all has to know whether it was given
     p = add("train", train_command, model_options, *data, method_options, distill_options, training_options)
     p = add("generate", generate_command, model_options, adapters_options, prompt_options, decoding_options)
     p = add("chat", chat_command, model_options, adapters_options, decoding_options, result=False)
@@ -148,7 +150,29 @@ def data_options(p):
 
 def out_option(p):
     """--out."""
-    p.add_argument("--out", help="the folder to write; default: a new one under runs/")
+    p.add_argument(
+        "--out", help="the folder to write (compare goes on in it); default: a new one under runs/"
+    )
+
+
+def compare_options(p):
+    """--methods, --all, --seeds, --budget, --sweep."""
+    p.add_argument("--methods", help="names with commas, or all; see minipeft/compare/recipes.py")
+    p.add_argument(
+        "--all", action="store_true", help="all tasks and all methods, unless --task or --methods say which"
+    )
+    p.add_argument(
+        "--seeds", type=int, default=1, help="runs of each method; the score is their mean ± spread"
+    )
+    p.add_argument(
+        "--budget", metavar="TIME", help="90s, 10m, 1h: as many steps as fit, the same for all methods"
+    )
+    p.add_argument(
+        "--sweep",
+        nargs="+",
+        metavar="NAME=V,V",
+        help="lr=1e-4,1e-3 r=4,16: try every combination, keep each method's best by validation",
+    )
 
 
 def method_options(p):

@@ -1,6 +1,7 @@
 """What each command of the command line does with its arguments; `cli.py` parses them."""
 
 import json
+import shlex
 import sys
 import time
 from contextlib import suppress
@@ -11,19 +12,28 @@ from .train import Training
 
 
 def compare_command(args):
-    """Fine-tune by several methods on the same data; print one table, and the same prompt under each."""
-    from .compare import answers, compare, table
+    """Fine-tune by several methods on the same data: one table, pictures, a report.
+
+    With the same --out again, it goes on where it stopped.
+    """
+    from .compare import compare, in_terminal
 
     out = args.out or f"runs/compare-{time.strftime('%Y%m%d-%H%M%S')}"
-    settings = given_settings(args)
-    source = data_of(args)
-    methods = args.methods.split(",") if args.methods else None
-    options = {"methods": methods, "device": args.device, "progress": not args.quiet}
-    results = compare(args.model, out, **options, **source, **settings)
+    command = shlex.join(["minipeft", *args.words, *([] if args.out else ["--out", out])])
+    methods = args.methods.split(",") if args.methods else ["all"] if args.all else None
+    sources, scored = sources_of(args)
+    try:
+        comparison = compare(
+            args.model, out, sources, methods, args.device, args.seeds, args.sweep, args.budget, scored,
+            progress=not args.quiet, command=command, **given_settings(args),
+        )  # fmt: skip
+    except KeyboardInterrupt as stop:
+        when = str(stop) or "before the report was written"
+        raise KeyboardInterrupt(f"{when}; go on with: {command}") from None
     show(
         args,
-        results,
-        f"\n{table(results)}\n\n{answers(results)}\n\nwritten to {out}/ (report.md has the commands)",
+        comparison,
+        f"\n{in_terminal(comparison)}\n\nwritten to {out}/: report.html, report.md, results.json",
     )
 
 
@@ -260,14 +270,23 @@ def given_settings(args):
     return {name: v for name in Training.__dataclass_fields__ if (v := getattr(args, name)) is not None}
 
 
-def data_of(args):
-    """{"task": name} or what `compare` is told of the user's files."""
-    chosen_task(args)  # is all well with them?
-    if not args.train:
-        return {"task": args.task}
-    more = ["--test", args.test] if args.test else []
-    more += ["--metric", args.metric] if args.metric else []
-    return {"data": args.train, "eval_data": args.eval, "more": more}
+def sources_of(args):
+    """{task: what the runs of a comparison are told of its data}, and whether there is a score for it."""
+    from .runs import task_of
+    from .tasks import TASKS
+
+    if any((args.train, args.eval, args.test, args.metric)):
+        task = check_data(args)
+        if not args.eval:
+            raise InputError("compare needs --eval beside --train: the loss in training misleads")
+        words = [("--train", args.train), ("--eval", args.eval), ("--test", args.test)]
+        words += [("--metric", args.metric)]
+        return {task.NAME: tuple(w for pair in words if pair[1] for w in pair)}, bool(task.rows("test"))
+    every = args.task == "all" or (args.all and not args.task)
+    names = list(TASKS) if every else (args.task or "data-to-text").split(",")
+    for name in names:
+        task_of(name)
+    return {name: ("--task", name) for name in names}, True
 
 
 def distillation(args, model, out):
@@ -288,10 +307,10 @@ def distillation(args, model, out):
 
 
 def check_data(args):
-    """Raise InputError where there is nothing to train on, or something is wrong with the files."""
+    """The task to train on. Raises InputError where there is none, or something is wrong with its files."""
     if not args.train and (args.eval or args.test):
         raise InputError("--eval and --test need --train: what is there to learn from?")
-    chosen_task(args)
+    return chosen_task(args)
 
 
 def chosen_task(args, tokenizer=None):

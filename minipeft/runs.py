@@ -161,6 +161,7 @@ def run(model, method, out, task, seed=0, progress=True, student=None, **setting
         "parameters": peft.num_parameters,
         "steps": len(history.steps),
         "best": history.best,
+        "evals": history.evals,
         "too_long": history.too_long,
         "seconds": history.seconds,
         "tokens_per_second": history.tokens_per_second,

@@ -60,7 +60,10 @@ class Training:
 
 @dataclass
 class History:
-    """What happened: one dict per step in `steps`, one per evaluation in `evals`, and which was the best."""
+    """What happened: one dict per step in `steps`, one per evaluation in `evals`, and which was the best.
+
+    A step's "seconds" are its own; an evaluation's "elapsed" counts from the beginning, evaluations included.
+    """
 
     steps: list = field(default_factory=list)
     evals: list = field(default_factory=list)
@@ -115,6 +118,7 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, **setting
                 result = {"step": step + 1}
                 if held_out:
                     result |= {f"eval_{k}": v for k, v in evaluate(model, held_out).items()}
+                    result["elapsed"] = time.perf_counter() - begin
                     history.evals.append(result)
                     log(result)
                 if keeper.offer(result):

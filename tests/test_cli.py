@@ -248,21 +248,6 @@ def test_a_row_of_many_lines_is_shown_with_its_number_in_a_margin():
     assert readable(rows) == "1  guest: tea.\n   waiter:\n   -> one\n      two"
 
 
-def test_compare_writes_one_table_over_all_methods(folder, tmp_path, capsys):
-    out = tmp_path / "compare"
-    data = ["--train", folder / "train.jsonl", "--eval", folder / "eval.jsonl"]
-    code, text, err = call(capsys, "compare", "--model", folder, *data, "--steps", 3, "--out", out)
-    assert code == 0, err
-    results = json.loads((out / "results.json").read_text())
-    assert [r["name"] for r in results] == ["none", "full", "lora"]
-    assert all(r["eval_loss"] > 0 and r["peak_memory_mb"] > 20 for r in results)
-    assert results[1]["trainable"] == results[1]["parameters"] and "seconds" not in results[0]
-    report = (out / "report.md").read_text()
-    table = next(part for part in report.split("\n\n") if part.startswith("| method"))
-    assert table in text and table.count("\n") == 4
-    assert all(f"$ {r['command']}" in err for r in results)
-
-
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_gradcheck_passes(method, folder, capsys):
     settings = ["--set", "r=2"] if method == "lora" else []
@@ -311,6 +296,7 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "task chess": "no task is called 'chess': choose from ",
     "task data-to-text --show 0": "--show 0: want 1 row or more",
     "train --eval {}/eval.jsonl": "--eval and --test need --train",
+    "compare --test {}/eval.jsonl": "--eval and --test need --train",
     "train --metric bleu": "--metric is for files of your own",
     "train --train {}/train.jsonl --eval {}/eval.jsonl --metric meteor": "no metric is called 'meteor'",
     "train --train {}/story.txt --metric bleu": "story.txt: no row with a completion to score by bleu",
@@ -357,6 +343,7 @@ def test_serve_says_what_to_install(folder, capsys, monkeypatch):
 
 COMMANDS = [
     "compare",
+    "tune-report",
     "train",
     "generate",
     "evaluate",

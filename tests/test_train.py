@@ -85,7 +85,8 @@ def test_the_same_settings_give_the_same_bits(method):
     def run(seed):
         peft = PeftModel(small_model("float32"), method, seed=seed)
         history = train(peft, PAIRS, HELD_OUT, steps=6, batch_size=4, dropout=0.1, seed=seed, progress=False)
-        return snapshot(peft.trainable), [s["loss"] for s in history.steps], history.evals
+        evals = [e["eval_loss"] for e in history.evals]
+        return snapshot(peft.trainable), [s["loss"] for s in history.steps], evals
 
     assert run(1) == run(1) != run(2)
 
@@ -111,7 +112,8 @@ def test_the_best_adapter_is_kept_and_training_stops_early(monkeypatch, tmp_path
     monkeypatch.setattr(import_module("minipeft.train"), "evaluate", fake_evaluate)
     history = train(peft, PAIRS, HELD_OUT, tmp_path, False, steps=10, eval_every=2, patience=2)
     assert [e["eval_loss"] for e in history.evals] == [3.0, 2.0, 2.5, 2.6]  # the fifth is never made
-    assert history.best == {"step": 4, "eval_loss": 2.0} and len(history.steps) == 8
+    assert history.best == history.evals[1] and history.best["step"] == 4 and len(history.steps) == 8
+    assert 0 < history.best["elapsed"] < history.evals[-1]["elapsed"] < history.seconds
     assert snapshot(peft.trainable) == seen[1]
     saved = PeftModel.from_pretrained(small_model("float32"), tmp_path)
     assert snapshot(saved.trainable) == seen[1]

@@ -1,0 +1,124 @@
+"""What the rows say, in sentences: which method to take, and whether three common claims hold here."""
+
+from .recipes import BASELINES
+
+SMALL = 0.03  # of the parameters
+ENOUGH = 0.95  # of full fine-tuning's score
+SHORT = 0.5  # of LoRA's score: less than that is "far short"
+
+# ----------------------------------------------------------------------------------- one task at a time
+
+
+def small_reaches_full(rows):
+    """{name: row} of one task -> (does it hold?, the numbers); None where the rows do not tell."""
+    small = [row for row in fine_tuned(rows) if row["trainable"] <= SMALL * row["parameters"]]
+    if not small or "score" not in rows.get("full", {}):
+        return None
+    best, full = max(small, key=lambda row: row["score"]), rows["full"]
+    share = 100 * best["trainable"] / best["parameters"]
+    numbers = f"{said(best)} with {share:.2f} % of the parameters; {said(full)}"
+    if full["score"]:
+        numbers += f", so {100 * best['score'] / full['score']:.0f} % of it"
+    return best["score"] >= ENOUGH * full["score"], numbers
+
+
+def all_beat_few_shot(rows):
+    """The same for: every method scores higher than the few-shot prompt."""
+    methods, prompt = fine_tuned(rows), rows.get("few_shot", {})
+    if not methods or "score" not in prompt:
+        return None
+    if behind := [row for row in methods if row["score"] <= prompt["score"]]:
+        return False, f"{', '.join(map(said, behind))}; {said(prompt)}"
+    worst = min(methods, key=lambda row: row["score"])
+    return True, f"the lowest is {said(worst)}; {said(prompt)}"
+
+
+def random_falls_short(rows):
+    """The same for: LoRA on random weights is worth less than half as much as LoRA."""
+    lora, random = rows.get("lora", {}), rows.get("lora_random", {})
+    if "score" not in lora or "score" not in random:
+        return None
+    return random["score"] < SHORT * lora["score"], f"{said(random)}; {said(lora)}"
+
+
+CLAIMS = {
+    f"The best method that trains {100 * SMALL:.0f} % of the parameters or less reaches "
+    f"{100 * ENOUGH:.0f} % of full fine-tuning's score": small_reaches_full,
+    "Every method scores higher than the frozen model's few-shot prompt": all_beat_few_shot,
+    f"LoRA on random weights falls far short: it scores less than {100 * SHORT:.0f} % of what LoRA scores": (
+        random_falls_short
+    ),
+}
+
+
+def fine_tuned(rows):
+    """The methods that scored, full fine-tuning among them; neither baselines nor LoRA on random weights."""
+    return [row for name, row in rows.items() if name not in (*BASELINES, "lora_random") and "score" in row]
+
+
+def said(row):
+    """ "lora 64.6 %"."""
+    return f"{row['name']} {100 * row['score']:.1f} %"
+
+
+# ------------------------------------------------------------------------------------- all tasks together
+
+
+def findings(rows):
+    """[{"claim", "tasks": {task: {"holds", "numbers"}}}, ...], of the claims that the rows can tell about."""
+    found = []
+    for claim, holds_in in CLAIMS.items():
+        verdicts = {task: holds_in(named) for task, named in by_task(rows).items()}
+        told = {task: {"holds": v[0], "numbers": v[1]} for task, v in verdicts.items() if v is not None}
+        if told:
+            found.append({"claim": claim, "tasks": told})
+    return found
+
+
+def advice(rows):
+    """A sentence for each task: the highest score short of full fine-tuning, and the smallest near it."""
+    sentences = []
+    for task, named in by_task(rows).items():
+        methods = [row for row in fine_tuned(named) if row["name"] != "full"]
+        if not methods:
+            continue
+        best = max(methods, key=lambda row: row["score"])
+        near = [row for row in methods if row["score"] >= ENOUGH * best["score"]]
+        smallest = min(near, key=lambda row: row["trainable"])
+        quickest = min(near, key=lambda row: row["seconds_to_best"])
+        sentences.append(
+            f"{task}: of all methods but full fine-tuning, {best['name']} scores highest "
+            f"({100 * best['score']:.1f} %); of those that reach {100 * ENOUGH:.0f} % of that, "
+            f"{smallest['name']} trains the fewest parameters ({smallest['trainable']:,.0f}) and "
+            f"{quickest['name']} is there first ({quickest['seconds_to_best']:.0f} s)."
+        )
+    return sentences
+
+
+def in_words(findings):
+    """The findings as a Markdown list: where each holds, where not, and by which numbers."""
+    lines = []
+    for finding in findings:
+        tasks = finding["tasks"]
+        no = [task for task, verdict in tasks.items() if not verdict["holds"]]
+        where = (
+            "holds"
+            if not no
+            else "does not hold"
+            if len(no) == len(tasks)
+            else (f"holds on {len(tasks) - len(no)} of {len(tasks)} tasks, not on {', '.join(no)}")
+        )
+        lines.append(f"- {finding['claim']}: **{where}**.")
+        lines += [
+            f"    - {task}: {'yes' if verdict['holds'] else 'no'} ({verdict['numbers']})"
+            for task, verdict in tasks.items()
+        ]
+    return "\n".join(lines)
+
+
+def by_task(rows):
+    """{task: {name: row}}, in the rows' order."""
+    tasks = {}
+    for row in rows:
+        tasks.setdefault(row["task"], {})[row["name"]] = row
+    return tasks

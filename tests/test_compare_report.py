@@ -1,0 +1,192 @@
+"""What a comparison shows: tables, pictures, what holds, and a report that is one file."""
+
+import json
+import re
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from minipeft.compare import claims, drawings, labels, recipes, report, table
+from minipeft.compare.rows import rows_of
+from minipeft.pictures import figure
+
+SCORES = {"none": 0.01, "few_shot": 0.2, "bitfit": 0.5, "lora": 0.6, "houlsby": 0.6, "full": 0.64}
+SIZES = {"bitfit": 10, "lora": 25, "houlsby": 90, "lora_random": 25, "full": 1000}
+
+
+def result(task, name, score, seed=0):
+    about = {"task": task, "name": name, "seed": seed, "variant": {}, "chosen": True, "primary": "f1"}
+    about |= {"command": f"minipeft train --seed {seed}", "parameters": 1000, "peak_memory_mb": 150.0}
+    about |= {"scores": {"f1": score}, "wall_seconds": 9.0, "examples": 2.5}
+    about["samples"] = [{"prompt": "Who | is <b>?", "completion": " I.", "output": f" {name} <script>\nmore"}]
+    if name in recipes.BASELINES:
+        return about
+    evals = [{"step": s, "eval_loss": 1 + score / s, "elapsed": 2.0 * s} for s in (5, 10)]
+    return about | {
+        "trainable": SIZES.get(name, 30), "seconds": 25.0, "tokens_per_second": 4000.0, "adapter_mb": 0.5,
+        "eval_loss": 1 + score, "evals": evals, "best": evals[1],
+    }  # fmt: skip
+
+
+def comparison_of(scores, seeds=1, tasks=("qa",)):
+    runs = [result(t, n, s + 0.01 * i, i) for t in tasks for n, s in scores.items() for i in range(seeds)]
+    rows = rows_of(runs)
+    return {
+        "model": "weights/tiny", "command": "minipeft compare", "seed": 0, "seeds": seeds, "sweep": {},
+        "budget": None, "versions": {"numpy": "2.0"}, "machine": {"cpu": "Some & Co"},
+        "date": "2025-01-02 03:04", "wall_seconds": 125.0, "rows": rows, "findings": claims.findings(rows),
+        "runs": runs,
+    }  # fmt: skip
+
+
+def cells(text):
+    """A Markdown table -> its lines of cells, the rule left out; all lines are of one length."""
+    lines = text.splitlines()
+    assert len({len(line) for line in lines}) == 1 and re.fullmatch(r"\|(-+:?\|)+", lines[1])
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:1] + lines[2:]]
+
+
+# -------------------------------------------------------------------------------------------- tables
+
+
+def test_the_table():
+    head, *lines = cells(table.table(comparison_of(SCORES, seeds=2)["rows"]))
+    assert head == [
+        "method", "site", "trainable", "share", "s to best", "tokens/s", "peak MB", "eval loss", "score: f1",
+        "adapter MB",
+    ]  # fmt: skip
+    assert [line[0] for line in lines] == ["few_shot", "none", "bitfit", "lora", "houlsby", "full"]
+    assert lines[0][2:] == ["-", "-", "-", "-", "150", "-", "20.5 ± 0.7 %", "-"]
+    assert lines[3] == [
+        "lora", "linear", "25", "2.50 %", "20.0", "4,000", "150", "1.605", "60.5 ± 0.7 %", "0.50",
+    ]  # fmt: skip
+
+
+def test_several_tasks_have_one_more_table_with_shares_of_full():
+    runs = [result("qa", n, s) for n, s in SCORES.items()] + [result("chat", "lora", 0.25)]
+    head, *lines = cells(table.task_table(rows_of(runs), ["qa", "chat"]))
+    assert head == ["method", "qa", "chat"]
+    by_name = {line[0]: line[1:] for line in lines}
+    assert by_name["lora"] == ["60.0 % (94 %)", "25.0 %"] and by_name["full"] == ["64.0 % (100 %)", "-"]
+
+
+# --------------------------------------------------------------------------------------------- claims
+
+
+def verdicts(scores):
+    found = claims.findings(comparison_of(scores)["rows"])
+    return {f["claim"]: f["tasks"]["qa"]["holds"] for f in found}, claims.in_words(found)
+
+
+def test_claims_hold_or_do_not_and_say_by_which_numbers():
+    holds, words = verdicts(SCORES | {"lora_random": 0.1})
+    assert list(holds.values()) == [False, True, True]  # 0.6 is 94 % of 0.64; houlsby is too large
+    assert "lora 60.0 % with 2.50 % of the parameters; full 64.0 %, so 94 % of it" in words
+    assert "the lowest is bitfit 50.0 %; few_shot 20.0 %" in words and "**does not hold**" in words
+
+    holds, words = verdicts(SCORES | {"lora": 0.61, "bitfit": 0.2, "lora_random": 0.31})
+    assert list(holds.values()) == [True, False, False]
+    assert "no (bitfit 20.0 %; few_shot 20.0 %)" in words
+
+
+def test_a_claim_that_the_rows_cannot_tell_about_is_not_made():
+    assert verdicts({"none": 0.1, "lora": 0.5}) == ({}, "")
+    assert list(verdicts({"full": 0.0, "lora": 0.5})[0].values()) == [True]
+
+
+def test_where_a_claim_holds_on_some_tasks_they_are_named():
+    runs = [result("qa", n, s) for n, s in SCORES.items()]
+    runs += [result("chat", n, s) for n, s in (SCORES | {"lora": 0.63}).items()]
+    words = claims.in_words(claims.findings(rows_of(runs)))
+    assert "**holds on 1 of 2 tasks, not on qa**" in words and "    - chat: yes (lora 63.0 %" in words
+
+
+def test_advice_names_the_best_the_smallest_near_it_and_the_quickest():
+    (sentence,) = claims.advice(comparison_of(SCORES)["rows"])
+    assert sentence.startswith("qa: of all methods but full fine-tuning, lora scores highest (60.0 %);")
+    assert "lora trains the fewest parameters (25)" in sentence and claims.advice([]) == []
+
+
+# ------------------------------------------------------------------------------------------- pictures
+
+
+def ink(path):
+    """The share of a PNG's pixels that are not white."""
+    from matplotlib.image import imread
+
+    return float((imread(path)[..., :3] < 0.95).any(-1).mean())
+
+
+def test_pictures_are_drawn_and_not_blank(tmp_path):
+    drawn = drawings.draw(comparison_of(SCORES | {"lora_random": 0.1}, seeds=2)["rows"], tmp_path, "qa")
+    assert [name for name, _ in drawn] == ["loss-qa.svg", "score-qa.svg", "cost-qa.svg"]
+    for name, _ in drawn:
+        assert (tmp_path / name).read_text().count("<path") > 20
+        assert ink(tmp_path / name.replace("svg", "png")) > 0.02
+
+
+def test_what_has_nothing_to_show_is_not_drawn(tmp_path):
+    rows = comparison_of({"none": 0.1, "few_shot": 0.2})["rows"]
+    assert drawings.draw(rows, tmp_path, "qa") == [] and not list(tmp_path.iterdir())
+    rows = comparison_of({"none": 0.0, "full": 0.0, "lora": 0.0})["rows"]
+    assert len(drawings.draw(rows, tmp_path, "zero")) == 3
+    for row in rows:
+        row.pop("score")
+    assert [name for name, _ in drawings.draw(rows, tmp_path, "no score")] == [
+        "loss-no-score.svg", "cost-no-score.svg",
+    ]  # fmt: skip
+
+
+def test_labels_cover_neither_each_other_nor_points():
+    rng = np.random.default_rng(0)
+    points = [(f"method number {i}", 10 ** rng.uniform(3, 4), rng.uniform(0.4, 0.7)) for i in range(20)]
+    with figure(9, 6) as f:
+        axes = f.subplots()
+        axes.set(xscale="log", xlim=(100, 1e5), ylim=(0, 1))
+        labels.place_labels(f, axes, points)
+        boxes = [t.get_window_extent() for t in axes.texts if t.get_text()]
+        inside, spots = axes.get_window_extent(), [axes.transData.transform(p[1:]) for p in points]
+        assert len(boxes) == 20
+        assert not any(labels.overlap(a, b) for a, b in combinations(boxes, 2))
+        assert not any(box.contains(*spot) for box in boxes for spot in spots)
+        assert all(labels.overlap(box, inside) == pytest.approx(box.width * box.height) for box in boxes)
+
+
+# --------------------------------------------------------------------------------------------- report
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    comparison = comparison_of(SCORES | {"lora_random": 0.1}, tasks=("qa", "chat"))
+    report.write_report(json.loads(json.dumps(comparison)), folder)
+    return folder
+
+
+def test_the_report_says_all_that_is_needed_to_run_it_again(written):
+    text = (written / "report.md").read_text()
+    assert text.startswith("# qa, chat on weights/tiny\n")
+    for part in ("`minipeft compare`", "2025-01-02 03:04", "2 min 5 s", "numpy 2.0", "cpu: Some & Co"):
+        assert part in text
+    assert text.count("minipeft train --seed 0") == 14
+    for task in ("qa", "chat"):
+        assert (
+            f"\n## {task}\n" in text and f"![{task}: evaluation loss against steps](loss-{task}.svg)" in text
+        )
+    block = text[text.index("prompt      :") :].split("```")[0]
+    assert "expected    : I.\n" in block and "lora_random : lora_random <script> ↵ more\n" in block
+
+
+def test_the_html_is_one_file_without_outside_references(written):
+    page = (written / "report.html").read_text()
+    assert page.count("data:image/svg+xml;base64,") == 6 and page.count("<table>") == 3
+    addresses = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"|url\(([^)]*)\)', page)
+    assert addresses and all(a.startswith("data:") for pair in addresses for a in pair if a)
+    assert "<script" not in page and "&lt;script&gt;" in page
+
+
+def test_the_terminal_shows_tables_answers_and_what_holds():
+    text = report.in_terminal(comparison_of(SCORES))
+    assert text.startswith("| method ") and "\nlora     : lora <script>" in text and "does not hold." in text
+    assert "**" not in text
