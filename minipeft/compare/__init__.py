@@ -20,7 +20,7 @@ from .claims import findings
 from .machine import this_machine, versions
 from .plan import Plan
 from .processes import Runner
-from .recipes import ALL, names_of
+from .recipes import names_of
 from .report import in_terminal, write_report
 from .rows import rows_of
 from .sweep import best, read_sweep
@@ -46,7 +46,6 @@ def compare(
     """
     names = names_of(methods, scored)
     if list(methods or ()) == ["all"]:
-        settings = settings if budget or "epochs" in settings else ALL | settings
         names = [name for name in names if name != "lora_random" or not model.startswith("random:")]
     plan = Plan(model, Path(out), sources, tuple(names), device, seeds, settings, read_sweep(sweep, names))
     check(plan, budget)

@@ -101,13 +101,9 @@ def in_words(findings):
     for finding in findings:
         tasks = finding["tasks"]
         no = [task for task, verdict in tasks.items() if not verdict["holds"]]
-        where = (
-            "holds"
-            if not no
-            else "does not hold"
-            if len(no) == len(tasks)
-            else (f"holds on {len(tasks) - len(no)} of {len(tasks)} tasks, not on {', '.join(no)}")
-        )
+        where = "holds" if not no else "does not hold"
+        if 0 < len(no) < len(tasks):
+            where = f"holds on {len(tasks) - len(no)} of {len(tasks)} tasks, not on {', '.join(no)}"
         lines.append(f"- {finding['claim']}: **{where}**.")
         lines += [
             f"    - {task}: {'yes' if verdict['holds'] else 'no'} ({verdict['numbers']})"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..files import read_json
-from .recipes import BASELINES, COMMON, FEW_SHOT, RECIPES, method_of
+from .recipes import BASELINES, COMMON, FEW_SHOT, LENGTH, RECIPES, method_of
 from .sweep import TRAINING, variants
 
 
@@ -115,16 +115,15 @@ class Plan:
         return Run(task, name, seed, tuple(variant), tuple(words), folder, files)
 
     def settings_words(self, name, variant, seed):
-        """--set and the training options: COMMON, the recipe, the user's, the sweep's; the later counts."""
+        """--set and the training options: COMMON, LENGTH, the recipe, the user's, the sweep's; the later counts."""
         own, training = RECIPES[name]
         given = {key: value for key, value in variant.items() if key in TRAINING}
         own = dict(setting.split("=", 1) for setting in own) | {
             key: value for key, value in variant.items() if key not in TRAINING
         }
-        values = COMMON | training | self.settings | given | {"seed": seed}
-        if "epochs" in self.settings and "steps" not in self.settings:
-            values["steps"] = 0  # as many as the epochs take
-        elif "warmup_steps" not in self.settings:
+        length = {} if {"steps", "epochs"} & {*self.settings, *variant} else LENGTH
+        values = COMMON | length | training | self.settings | given | {"seed": seed}
+        if "steps" in values and "warmup_steps" not in self.settings:
             values["warmup_steps"] = min(values["warmup_steps"], int(values["steps"]) // 5)
         words = ["--set", *(f"{key}={value}" for key, value in own.items())] if own else []
         for key, value in values.items():
