@@ -79,7 +79,7 @@ def test_no_prompt_of_one_split_is_in_another(task):
 
 
 DIGESTS = {
-    "sentiment": "5ff11b72f6ccb020f75328fb2ad496be3e6c147e0ee762a53d0a8b4f874f9604",
+    "sentiment": "8888f488b84abd6964d34f637e8da41896e772dc958a82d1bfde1919246addfc",
     "data-to-text": "181624ae03a2bb362a7946894369257a09f3c0577d9903927e0c1b45ddb9a3b3",
     "translation": "deb558eb13d2df86a207cdeed94c58d05dd4600b5fb5ccfa868755ac8af39e9f",
     "summarisation": "fb77a39032ccffbf84cf66f21e0bcdd5ec7c6be04591546e1f0b5a41a9fbec22",
@@ -140,11 +140,17 @@ def test_sentiment_judges_other_things_in_each_split():
 
 
 def test_sentiment_has_no_tell_tale_words():
-    """No single word is much more frequent with one label than with the other."""
+    """No form of sentence goes with one label, and words of praise and blame are wrong often enough."""
     rows = sentiment.rows("train", 4000)
-    for word in ("not", "but", "although", "very", *words.PRAISE, *words.BLAME):
-        labels = [row["completion"] for row in rows if f" {word}" in row["prompt"]]
-        assert labels.count(" positive") / len(labels) == pytest.approx(0.5, abs=0.1), word
+    share = lambda rows: sum(row["completion"] == " positive" for row in rows) / len(rows)
+    for word in ("not", "but", "although", "very", "still"):
+        assert share([row for row in rows if f" {word}" in row["prompt"]]) == pytest.approx(0.5, abs=0.1), (
+            word
+        )
+    for word in words.PRAISE:
+        assert 0.5 < share([row for row in rows if f" {word}" in row["prompt"]]) < 0.75, word
+    for word in words.BLAME:
+        assert 0.25 < share([row for row in rows if f" {word}" in row["prompt"]]) < 0.5, word
 
 
 # --- data to text ---
@@ -343,7 +349,7 @@ def test_corpus_is_the_same_everywhere():
     assert sha256(corpus_sample(50)) == CORPUS_DIGEST
 
 
-CORPUS_DIGEST = "0185817ba7613359214e43ae87367330070821604a9ee97a189520125159b6d6"
+CORPUS_DIGEST = "53e5eb6b8a5628399bba2c389bcbae4cd2cb4abe20758963221dfd1a8fb3c329"
 
 
 def test_every_kind_writes():

@@ -115,7 +115,7 @@ class Plan:
         return Run(task, name, seed, tuple(variant), tuple(words), folder, files)
 
     def settings_words(self, name, variant, seed):
-        """--set and the training options: COMMON, LENGTH, the recipe, the user's, the sweep's; the later counts."""
+        """--set and the training options: COMMON, LENGTH, recipe, user's, sweep's; the later ones count."""
         own, training = RECIPES[name]
         given = {key: value for key, value in variant.items() if key in TRAINING}
         own = dict(setting.split("=", 1) for setting in own) | {

@@ -6,8 +6,8 @@
 
 The rules: a word of praise is positive and a word of blame negative; "not", "never" and "far from" turn it
 round; "very", "really" and "not only" do not. Of two clauses the main one decides: the one after "but" or
-"still", the one that "although" does not begin. Every form is drawn for both verdicts alike, so that no word
-but its own gives an answer away.
+"still", the one that "although" does not begin. Three clauses of ten are turned round, and four sentences of
+ten hold a contrast: a reader who only knows the words is right more often than not, and never done.
 
 Splits: each thing that is judged belongs to one split (`splits.split_of`), so those of the test rows were
 never judged in training.
@@ -48,10 +48,10 @@ def _row(text, positive):
 
 
 def judged(rng, split):
-    """A sentence and whether it is positive; half of them hold a contrast."""
+    """A sentence and whether it is positive."""
     positive = rng.random() < 0.5
     first, second = rng.sample([thing for thing in words.THINGS if split_of(thing) == split], 2)
-    form = rng.choice(SINGLE if rng.random() < 0.5 else CONTRAST)
+    form = rng.choice(CONTRAST if rng.random() < 0.4 else SINGLE)
     return form.format(
         a=first, b=second, main=clause(rng, positive), other=clause(rng, not positive)
     ), positive
@@ -59,7 +59,7 @@ def judged(rng, split):
 
 def clause(rng, positive):
     """What is said of a thing: praise, or blame turned round, where it is `positive`."""
-    negated = rng.random() < 0.5
+    negated = rng.random() < 0.3
     word = rng.choice(words.PRAISE if positive != negated else words.BLAME)
     return rng.choice(NEGATED if negated else PLAIN).format(word)
 

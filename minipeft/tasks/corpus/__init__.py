@@ -13,12 +13,12 @@ from . import events, lessons, lists, opinions, orders, people, places
 
 KINDS = {  # name: (writes one document, weight)
     "places": (places.places, 4),
-    "people": (people.people, 5),
-    "orders": (orders.orders, 4),
-    "opinions": (opinions.opinions, 3),
-    "events": (events.events, 4),
+    "people": (people.people, 7),
+    "orders": (orders.orders, 3),
+    "opinions": (opinions.opinions, 4),
+    "events": (events.events, 3),
     "lessons": (lessons.lessons, 4),
-    "lists": (lists.lists, 4),
+    "lists": (lists.lists, 3),
 }
 _WRITERS = [writer for writer, weight in KINDS.values() for _ in range(weight)]
 
