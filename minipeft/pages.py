@@ -11,7 +11,7 @@ from .files import atomic
 KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff;
-       max-width: 60rem; margin: 0 auto; padding: 1rem; }
+       max-width: 70rem; margin: 0 auto; padding: 1rem; }
 h1, h2, h3 { line-height: 1.2; margin: 2rem 0 0.7rem; } h1 { margin-top: 0.5rem; }
 img { display: block; max-width: 100%; height: auto; margin: 1rem auto; }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
