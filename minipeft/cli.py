@@ -92,7 +92,7 @@ def parser():
     p.add_argument("run", metavar="RUN", help="a folder that `minipeft train` wrote")
     p.add_argument("--model", help="the base, where the run does not name it, or it has moved")
     p.add_argument("--task", help="a built-in task to measure on; default: the run's own evaluation rows")
-    p.add_argument("--data", help="the same: a JSONL file")
+    p.add_argument("--data", help="the same: a file, see minipeft/rows.py")
     p = add("merge", merge_command, model_options)
     p.add_argument(
         "--adapter", required=True, help="a folder that `minipeft train` or Hugging Face PEFT wrote"
