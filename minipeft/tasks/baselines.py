@@ -27,9 +27,9 @@ BASELINES = {"majority": majority, "copying": copying}
 def few_shot(model, task, train, test, shots, seed=0, progress=True):
     """The model's answers with training rows in front of each prompt, and how many of them fitted on average.
 
-    Brown et al. 2020, section 2 ("few-shot"): the rows are drawn anew for each prompt, one line each, the
-    prompt as the last, and nothing is trained. An answer ends with its line: a model that has only ever read
-    such lines has no reason to know the end token.
+    Brown et al. 2020, section 2 ("few-shot"): the rows are drawn anew for each prompt, a line break behind
+    each, the prompt comes last, and nothing is trained. An answer ends with its line: a model that has only
+    ever read such lines has no reason to know the end token.
     """
     rng, train = Random(f"few-shot {seed}"), examples_of(train)
     drawn = [rng.sample(train, min(shots, len(train))) for _ in test]
