@@ -11,7 +11,7 @@ from .train import train
 
 SHAPE = GPT2Config(vocab_size=1664, n_positions=256, n_embd=192, n_layer=4, n_head=6)
 END = "<|endoftext|>"
-DOCUMENTS = 80_000
+DOCUMENTS = 120_000
 HELD_OUT_SEED = 10**9  # the seed of the corpus's validation documents; training counts up from `seed`
 
 

@@ -9,7 +9,7 @@ it is the same token when it comes again.
 
 from random import Random
 
-from . import events, lessons, lists, opinions, orders, people, places
+from . import events, lessons, lists, opinions, orders, people, places, tables
 
 KINDS = {  # name: (writes one document, weight)
     "places": (places.places, 4),
@@ -19,6 +19,7 @@ KINDS = {  # name: (writes one document, weight)
     "events": (events.events, 3),
     "lessons": (lessons.lessons, 4),
     "lists": (lists.lists, 3),
+    "tables": (tables.tables, 4),
 }
 _WRITERS = [writer for writer, weight in KINDS.values() for _ in range(weight)]
 
