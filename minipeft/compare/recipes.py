@@ -7,7 +7,7 @@ LORA = ("r=4", "lora_alpha=8", "target_modules=all-linear")
 # A method's own settings, so that it trains 3 % of the embedded model or less where it can be that small, and
 # those of training: rates that did well in short runs on data-to-text, on an earlier state of it.
 RECIPES = {
-    "full": ((), {"learning_rate": 2e-3}),
+    "full": ((), {"learning_rate": 1e-3}),
     "bitfit": ((), {"learning_rate": 6e-2}),
     "ln_tuning": ((), {"learning_rate": 6e-2}),
     "layerwise": (("top=2",), {"learning_rate": 4e-3}),
@@ -19,7 +19,7 @@ RECIPES = {
     "p_tuning": ((), {"learning_rate": 3e-2}),
     "prefix_tuning": ((), {"learning_rate": 1e-1}),
     "lora": (LORA, {"learning_rate": 1e-2}),
-    "lora_plus": ((*LORA, "loraplus_lr_ratio=4"), {"learning_rate": 1e-2}),
+    "lora_plus": ((*LORA, "loraplus_lr_ratio=4"), {"learning_rate": 5e-3}),
     "dora": (LORA, {"learning_rate": 1e-2}),
     "ia3": ((), {"learning_rate": 2e-1}),
     "vera": (("r=64", "target_modules=all-linear"), {"learning_rate": 2e-1}),

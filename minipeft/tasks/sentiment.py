@@ -6,7 +6,7 @@
 
 The rules: a word of praise is positive and a word of blame negative; "not", "never" and "far from" turn it
 round; "very", "really" and "not only" do not. Of two clauses the main one decides: the one after "but" or
-"still", the one that "although" does not begin. Three clauses of ten are turned round, and four sentences of
+"still", the one that "although" does not begin. Two clauses of ten are turned round, and three sentences of
 ten hold a contrast: a reader who only knows the words is right more often than not, and never done.
 
 Splits: each thing that is judged belongs to one split (`splits.split_of`), so those of the test rows were
@@ -47,19 +47,25 @@ def _row(text, positive):
     return {"prompt": f"review: {text}\nsentiment:", "completion": CHOICES[0 if positive else 1]}
 
 
-def judged(rng, split):
-    """A sentence and whether it is positive."""
+def judged(rng, split, contrasts=0.3, negations=0.2):
+    """A sentence and whether it is positive.
+
+    contrasts, negations: the shares of sentences with a contrast and of clauses that are turned round.
+    """
     positive = rng.random() < 0.5
     first, second = rng.sample([thing for thing in words.THINGS if split_of(thing) == split], 2)
-    form = rng.choice(CONTRAST if rng.random() < 0.4 else SINGLE)
+    form = rng.choice(CONTRAST if rng.random() < contrasts else SINGLE)
     return form.format(
-        a=first, b=second, main=clause(rng, positive), other=clause(rng, not positive)
+        a=first,
+        b=second,
+        main=clause(rng, positive, negations),
+        other=clause(rng, not positive, negations),
     ), positive
 
 
-def clause(rng, positive):
+def clause(rng, positive, negations):
     """What is said of a thing: praise, or blame turned round, where it is `positive`."""
-    negated = rng.random() < 0.3
+    negated = rng.random() < negations
     word = rng.choice(words.PRAISE if positive != negated else words.BLAME)
     return rng.choice(NEGATED if negated else PLAIN).format(word)
 

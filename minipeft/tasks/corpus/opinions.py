@@ -23,7 +23,7 @@ def opinions(rng):
     """Three to six opinions; the verdicts of a document are all of one kind."""
     verdicts, opening, lines = rng.choice(VERDICTS), rng.choice(OPENINGS), []
     for _ in range(rng.randint(3, 6)):
-        text, positive = judged(rng, "train")
+        text, positive = judged(rng, "train", contrasts=0.4, negations=0.3)  # more than the task has
         who = rng.choice(words.PEOPLE)
         verdict = verdicts[0 if positive else 1].format(who=who)
         lines.append(opening.format(who=who, text=text, verdict=verdict))
