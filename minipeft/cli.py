@@ -202,10 +202,9 @@ def training_options(p):
     """A flag for each field of `Training`."""
     group = p.add_argument_group("training", "see minipeft/train.py, class Training")
     for name, f in Training.__dataclass_fields__.items():
-        text = f"default {f.default}"
-        group.add_argument(
-            f"--{name.replace('_', '-')}", type=f.type, default=None, metavar=f.type.__name__, help=text
-        )
+        value = {"action": "store_true"} if f.type is bool else {"type": f.type, "metavar": f.type.__name__}
+        option = f"--{name.replace('_', '-')}"
+        group.add_argument(option, default=None, help=f"default {f.default}", **value)
 
 
 def server_options(p):
