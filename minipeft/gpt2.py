@@ -119,6 +119,7 @@ class Step:
     seeds    of dropout, a list of integers; None: evaluation.    rng  of the part at work: see `drawing`
     learns   is a backward pass to follow? If not, nothing is kept for one
     checkpointing  is each block to keep its input alone, and to run again before its backward?
+    again    is this such a second run? What leaves the block is known then: see `reads`
     layout   where each sequence's rows are; `forward` sets it once `embed` has put its rows in front
     """
 
@@ -133,6 +134,7 @@ class Step:
     kv_cache: object = None
     learns: bool = False
     checkpointing: bool = False
+    again: bool = False
     layout: object = None
 
     def __post_init__(self):
@@ -163,6 +165,16 @@ class Step:
             wants.add("x")
         return wants
 
+    def reads(self, name):
+        """Does anybody read what leaves the linear layer `name`?
+
+        Not if it is a block's last and the block runs again, unless the method acts there or after it: that
+        saves a third of the second run's multiplications.
+        """
+        if not self.again or not name.endswith("mlp.c_proj"):
+            return True
+        return any(tensor.rpartition(".")[0] in (name, name.removesuffix(".c_proj")) for tensor in self.tensors)
+
 
 # ------------------------------------------------------------------------------ layers, by their names
 
@@ -171,7 +183,7 @@ def linear(name, x, step):
     """The linear layer `name` with what the method does beside it.  x (N, I) -> (N, O)."""
     W, b = step.weights[f"{name}.weight"], step.weights[f"{name}.bias"]
     x, before = step.method.linear_input(name, x, step)  # SITE linear: what enters
-    y, base = ops.linear(x, W, b, step.wants(name))
+    y, base = ops.linear(x, W, b, step.wants(name), step.reads(name))
     y, after = step.method.linear(name, x, y, step)  # SITE linear: what leaves
     return y, (name, before, base, after)
 
@@ -303,7 +315,7 @@ def checkpointed_block(x, layer, step):
 def checkpointed_block_backward(dx, cache, step):
     """Runs the block again, dropout and all, for what its backward needs.  dx (N, C) -> dx (N, C)."""
     x, layer, layout = cache
-    again = replace(step.drawing(layer + 1), layout=layout)
+    again = replace(step.drawing(layer + 1), layout=layout, again=True)
     return block_backward(dx, block(x, layer, again)[1], step)
 
 
