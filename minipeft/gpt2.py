@@ -173,7 +173,8 @@ class Step:
         """
         if not self.again or not name.endswith("mlp.c_proj"):
             return True
-        return any(tensor.rpartition(".")[0] in (name, name.removesuffix(".c_proj")) for tensor in self.tensors)
+        readers = (name, name.removesuffix(".c_proj"))
+        return any(tensor.rpartition(".")[0] in readers for tensor in self.tensors)
 
 
 # ------------------------------------------------------------------------------ layers, by their names
