@@ -9,8 +9,12 @@ from every_method import CASES
 from small import CONFIG, count_products, small_batch, small_model, snapshot
 from test_device import moved, on_host
 
-from minipeft import GPT2, Full, GPT2Config, LoRA, PeftModel, gpt2, pack, train
+from minipeft import GPT2, Full, GPT2Config, InputError, LoRA, PeftModel, gpt2, pack, train
 from minipeft.backend import to_host
+from minipeft.cli import parser
+from minipeft.commands import given_settings
+from minipeft.compare.plan import Plan
+from minipeft.compare.sweep import read_sweep
 from minipeft.distill import Distilled
 
 
@@ -122,3 +126,25 @@ def test_the_activations_fall_to_about_one_block_and_the_inputs(method, monkeypa
 
     more = {way: (peak(6, way) - peak(2, way)) / (4 * N * C * 4) for way in (False, True)}
     assert more[True] < 1.1 and more[False] > 7
+
+
+# ------------------------------------------------------------------------------------ the command line
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_it_is_an_option(command):
+    for words, settings in ([], {}), (["--checkpointing"], {"checkpointing": True}):
+        assert given_settings(parser().parse_args([command, *words])) == settings
+
+
+def test_a_comparison_hands_it_on_to_its_runs():
+    for settings, given in ({}, False), ({"checkpointing": False}, False), ({"checkpointing": True}, True):
+        plan = Plan("m", "out", {"sentiment": ()}, ("lora",), settings=settings)
+        words = plan.run("sentiment", "lora").words
+        assert ("--checkpointing" in words) == given
+        assert parser().parse_args(words).checkpointing is (True if given else None)
+
+
+def test_there_is_nothing_to_sweep():
+    with pytest.raises(InputError, match="neither training nor a method compared here has 'checkpointing'"):
+        read_sweep(["checkpointing=true,false"], ["lora"])
