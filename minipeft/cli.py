@@ -111,7 +111,7 @@ def parser():
     p.add_argument("--seed", type=int, default=0, help="of the corpus, the weights and the order")
     p = add("download", download_command)
     p.add_argument("name", help="gpt2, gpt2-medium, gpt2-large, gpt2-xl or distilgpt2")
-    p = add("info", info_command)
+    p = add("info", info_command, memory_options)
     p.add_argument("folder", nargs="?", default=TINY, help="a model or adapter folder, or a model's name")
     return top
 
@@ -202,10 +202,22 @@ def training_options(p):
     """A flag for each field of `Training`."""
     group = p.add_argument_group("training", "see minipeft/train.py, class Training")
     for name, f in Training.__dataclass_fields__.items():
-        text = f"default {f.default}"
-        group.add_argument(
-            f"--{name.replace('_', '-')}", type=f.type, default=None, metavar=f.type.__name__, help=text
-        )
+        value = {"action": "store_true"} if f.type is bool else {"type": f.type, "metavar": f.type.__name__}
+        option = f"--{name.replace('_', '-')}"
+        group.add_argument(option, default=None, help=f"default {f.default}", **value)
+
+
+def memory_options(p):
+    """--memory, and what it depends on."""
+    group = p.add_argument_group("memory in training", "see minipeft/memory.py")
+    group.add_argument("--memory", action="store_true", help="predict it, on a CPU; the weights are not read")
+    method_options(group)
+    group.add_argument("--batch", type=int, default=Training.batch_size, help="sequences in a batch")
+    group.add_argument("--length", type=int, default=60, help="tokens in a sequence")
+    group.add_argument("--labelled", type=int, help="tokens with a label in a sequence (default: all)")
+    group.add_argument("--data", help="a file of rows: count its largest batch, instead of --length")
+    group.add_argument("--dropout", type=float, default=0.0, help="GPT-2's own")
+    group.add_argument("--checkpointing", action="store_true", help="as `train` has it")
 
 
 def server_options(p):

@@ -255,11 +255,23 @@ def download_command(args):
 
 
 def info_command(args):
-    """Say what a model or adapter folder contains."""
-    from .info import describe, in_words
+    """Say what a model or adapter folder contains; with --memory, what training it will take, before you try.
 
-    result = describe(args.folder)
-    show(args, result, in_words(result))
+    minipeft info gpt2 --memory --method lora --set r=8 --batch 8 --length 60
+    """
+    from .info import describe, in_words, memory_in_words, training_memory
+
+    if not args.memory:
+        result = describe(args.folder)
+        show(args, result, in_words(result))
+        return
+    from .runs import make_method
+
+    result = training_memory(
+        args.folder, make_method(args.method, args.set), args.batch, args.length, args.labelled, args.data,
+        dropout=args.dropout, checkpointing=args.checkpointing,
+    )  # fmt: skip
+    show(args, result, memory_in_words(result))
 
 
 # -------------------------------------------------------------------------------------------- small parts

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import ops
-from .backend import like, xp_for, xp_of
+from .backend import generator, like, xp_for, xp_of
 from .errors import InputError
 from .methods.base import Method, add_dx, add_grads
 
@@ -114,9 +114,12 @@ class Step:
     """What every layer shares during one forward and backward pass.
 
     weights  base parameters by checkpoint name       tensors  the method's, as its `start` left them
-    trains   names of base parameters that train      rng      for dropout; None: evaluation
-    p_drop   GPT-2's own dropout, at its three places  kv_cache  only in generation
+    trains   names of base parameters that train      kv_cache  only in generation
+    p_drop   GPT-2's own dropout, at its three places
+    seeds    of dropout, a list of integers; None: evaluation.    rng  of the part at work: see `drawing`
     learns   is a backward pass to follow? If not, nothing is kept for one
+    checkpointing  is each block to keep its input alone, and to run again before its backward?
+    again    is this such a second run? What leaves the block is known then: see `reads`
     layout   where each sequence's rows are; `forward` sets it once `embed` has put its rows in front
     """
 
@@ -125,10 +128,13 @@ class Step:
     method: Method = field(default_factory=Method)
     tensors: dict = field(default_factory=dict)
     trains: frozenset = frozenset()
+    seeds: list | None = None
     rng: object = None
     p_drop: float = 0.0
     kv_cache: object = None
     learns: bool = False
+    checkpointing: bool = False
+    again: bool = False
     layout: object = None
 
     def __post_init__(self):
@@ -143,12 +149,32 @@ class Step:
         """See `depth`."""
         return depth(place, self.config.n_layer)
 
+    def drawing(self, part):
+        """This step with a generator for `part` alone (0: embed, 1 ...: the blocks), from its beginning.
+
+        So a block that runs again draws the same masks again, on NumPy and on CuPy.
+        """
+        if self.seeds is None:
+            return self
+        return replace(self, rng=generator([*self.seeds, part], self.weights["wte.weight"]))
+
     def wants(self, place):
         """The gradients that are needed at a layer: "weight", "bias", and "x" if anything below trains."""
         wants = {kind for kind in ("weight", "bias") if f"{place}.{kind}" in self.trains}
         if self.lowest < self.depth(place):
             wants.add("x")
         return wants
+
+    def reads(self, name):
+        """Does anybody read what leaves the linear layer `name`?
+
+        Not if it is a block's last and the block runs again, unless the method acts there or after it: that
+        saves a third of the second run's multiplications.
+        """
+        if not self.again or not name.endswith("mlp.c_proj"):
+            return True
+        readers = (name, name.removesuffix(".c_proj"))
+        return any(tensor.rpartition(".")[0] in readers for tensor in self.tensors)
 
 
 # ------------------------------------------------------------------------------ layers, by their names
@@ -158,7 +184,7 @@ def linear(name, x, step):
     """The linear layer `name` with what the method does beside it.  x (N, I) -> (N, O)."""
     W, b = step.weights[f"{name}.weight"], step.weights[f"{name}.bias"]
     x, before = step.method.linear_input(name, x, step)  # SITE linear: what enters
-    y, base = ops.linear(x, W, b, step.wants(name))
+    y, base = ops.linear(x, W, b, step.wants(name), step.reads(name))
     y, after = step.method.linear(name, x, y, step)  # SITE linear: what leaves
     return y, (name, before, base, after)
 
@@ -281,6 +307,19 @@ def block_backward(dx, cache, step):
     return add_dx(dx, dx_attn), add_grads(grads, g)
 
 
+def checkpointed_block(x, layer, step):
+    """`block`, keeping no more than it was given, and nothing at all if no backward comes down to it."""
+    y, _ = block(x, layer, replace(step, learns=False))
+    return y, (x, layer, step.layout) if step.lowest <= step.depth(f"h.{layer}.mlp") else None
+
+
+def checkpointed_block_backward(dx, cache, step):
+    """Runs the block again, dropout and all, for what its backward needs.  dx (N, C) -> dx (N, C)."""
+    x, layer, layout = cache
+    again = replace(step.drawing(layer + 1), layout=layout, again=True)
+    return block_backward(dx, block(x, layer, again)[1], step)
+
+
 # ------------------------------------------------------------------------------------------ the model
 
 
@@ -306,10 +345,11 @@ def embed_backward(dx, cache, step):
 
 def forward(ids, layout, step):
     """ids (N,) of the packed sequences -> the residual stream after the last block (N', C), its layout."""
-    x, layout, cache = embed(ids, layout, step)
+    x, layout, cache = embed(ids, layout, step.drawing(0))
     step, caches = replace(step, layout=layout), [cache]
     for layer in range(step.config.n_layer):
-        x, cache = block(x, layer, step)
+        run = checkpointed_block if step.checkpointing else block
+        x, cache = run(x, layer, step.drawing(layer + 1))
         caches.append(cache)
     return x, layout, caches
 
@@ -320,7 +360,8 @@ def backward(dx, caches, step):
     for layer in reversed(range(step.config.n_layer)):
         if step.lowest > step.depth(f"h.{layer}.mlp"):
             return grads
-        dx, g = block_backward(dx, caches.pop(), step)  # pop: a layer's activations go when they are used
+        run = checkpointed_block_backward if step.checkpointing else block_backward
+        dx, g = run(dx, caches.pop(), step)  # pop: a layer's activations go when they are used
         add_grads(grads, g)
     if step.lowest == 0:
         add_grads(grads, embed_backward(dx, caches.pop(), step))

@@ -1,8 +1,11 @@
-"""What a model or adapter folder contains."""
+"""What a model or adapter folder contains; what training it will take in memory."""
 
 from pathlib import Path
 
+from .data import load_pairs, load_tokenizer
+from .errors import InputError
 from .files import find_folder, read_config, read_json, read_safetensors, weight_files
+from .gpt2 import SIZES, config_of_size
 
 
 def describe(folder):
@@ -66,4 +69,58 @@ def in_words(result):
     lines.append("  " + ", ".join(f"{key} {value}" for key, value in result["config"].items()))
     for name, shape in result.get("tensors", {}).items():
         lines.append(f"  {name} {tuple(shape)}")
+    return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------------- memory in training
+
+
+def shape_of(name):
+    """A model's configuration and tokenizer, its weights unread; nothing is downloaded for a published size.
+
+    name: as `runs.load_model` takes it, "random:" in front or not. Raises InputError for an adapter's folder.
+    """
+    name = name.removeprefix("random:")
+    if (Path(name) / "adapter_config.json").is_file():
+        raise InputError(f"{name}: an adapter; name its base here, and its method by --method and --set")
+    if name in SIZES and not Path(name).is_dir():
+        return config_of_size(name), None
+    folder = find_folder(name)
+    return read_config(folder / "config.json"), load_tokenizer(folder)
+
+
+def training_memory(name, method, batch_size, length, labelled=None, data=None, **options):
+    """What `minipeft train` will take: see `memory.predict`, whose result this is, bytes in MB.
+
+    name: see `shape_of`. The batch: batch_size sequences of `length` tokens, of which the last `labelled`
+    have a label; or the largest of the file `data`. options: dropout, checkpointing. Raises InputError where
+    something does not fit.
+    """
+    from .memory import hollow, largest_batch, predict, uniform_batch
+    from .train import Training
+
+    config, tokenizer = shape_of(name)
+    Training(steps=1, batch_size=batch_size, **options)  # raises InputError where training would
+    if data:
+        pairs, _ = load_pairs(data, hollow(config, tokenizer=tokenizer), "cut")
+        batch = largest_batch(pairs, batch_size)
+    else:
+        batch = uniform_batch(batch_size, length, labelled)
+    result = predict(config, method, batch, tokenizer=tokenizer, **options)
+    mb = {part: {key: n / 1e6 for key, n in each.items()} for part, each in result.pop("parts").items()}
+    return {"model": name, "parts_mb": mb, "total_mb": result.pop("total") / 1e6} | result
+
+
+def memory_in_words(result):
+    """`training_memory`'s result for a person: a table."""
+    lines = [
+        f"{result['model']}: {result['trainable']:,} numbers train, on batches of {result['sequences']} "
+        f"sequences, {result['tokens']} tokens, {result['labelled']} of them labelled; "
+        f"threads: {result['threads']}",
+        f"{'':<16} {'in all':>12} {'at the peak':>15}",
+    ]
+    for part, mb in result["parts_mb"].items():
+        lines.append(f"{part:<16} {mb['in_all']:9,.1f} MB {mb['at_peak']:12,.1f} MB")
+    lines.append(f"{'total':<16} {'':>12} {result['total_mb']:12,.1f} MB")
+    lines.append(f"the peak: {result['where']}; Python itself takes some 60 MB more")
     return "\n".join(lines)

@@ -28,10 +28,16 @@ def row_blocks(x):
 # ------------------------------------------------------------------------------------------- linear
 
 
-def linear(x, W, b, wants=frozenset()):
-    r"""$y = x W + b$.  x (N, I), W (I, O), b (O,) -> y (N, O).  W as GPT-2 stores it: (in, out)."""
-    y = x @ W  # (N, O)
-    y += b
+def linear(x, W, b, wants=frozenset(), reads=True):
+    r"""$y = x W + b$.  x (N, I), W (I, O), b (O,) -> y (N, O).  W as GPT-2 stores it: (in, out).
+
+    reads: False where the cache alone is wanted. Then y is NaN: whoever reads it all the same will see.
+    """
+    if reads:
+        y = x @ W  # (N, O)
+        y += b
+    else:
+        y = xp_of(x).full((len(x), len(b)), np.nan, dtype=x.dtype)
     return y, (x if "weight" in wants else None, W, wants)  # x serves dW alone
 
 

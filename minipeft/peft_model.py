@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import gpt2, ops
-from .backend import generator, like, to_host, xp_of
+from .backend import like, to_host, xp_of
 from .errors import InputError
 from .gpt2 import GPT2, Step
 from .methods import Chain, Method
@@ -191,29 +191,31 @@ class PeftModel:
         tensors, cache = self.method.start(self.tensors, step)
         return replace(step, tensors=tensors), cache
 
-    def loss_and_grads(self, batch, seed=None, dropout=0.0):
+    def loss_and_grads(self, batch, seed=None, dropout=0.0, checkpointing=False):
         """The mean loss over the batch's labelled tokens, and its gradients by the names in `trainable`.
 
         seed: of this step's dropout (the methods' own, and GPT-2's with probability `dropout`);
-        None: no dropout at all. Raises InputError where a sequence does not fit the model.
+        None: no dropout at all. checkpointing: keep each block's input alone, and run the block again
+        before its backward: the same numbers in less memory, and more time. Raises InputError where a
+        sequence does not fit the model.
         """
-        loss, count, grads = self.loss_and_grad_sums(batch, seed, dropout)
+        loss, count, grads = self.loss_and_grad_sums(batch, seed, dropout, checkpointing)
         for g in grads.values():
             g /= count
         return loss / count, grads
 
-    def loss_and_grad_sums(self, batch, seed=None, dropout=0.0):
+    def loss_and_grad_sums(self, batch, seed=None, dropout=0.0, checkpointing=False):
         """Sums over the labelled tokens, and their number: what shards, micro-batches and machines add up.
 
         The batch is split into one shard per core, each with a forward and backward of its own.
         """
         self.check_batch(batch, self.num_virtual_tokens)
-        step, cache = self._start(learns=True, p_drop=dropout)
+        step, cache = self._start(learns=True, p_drop=dropout, checkpointing=checkpointing)
 
         def run(numbered):
             i, shard = numbered
-            rng = None if seed is None else generator([seed, i], self.weights["wte.weight"])
-            return self.shard_loss_and_grads(shard, replace(step, rng=rng))
+            seeds = None if seed is None else [seed, i]
+            return self.shard_loss_and_grads(shard, replace(step, seeds=seeds))
 
         results = map_shards(run, list(enumerate(batch.split(self._num_shards))))
         loss, count, grads = results[0]

@@ -25,6 +25,8 @@ class Training:
     learning_rate     its peak, after warmup_steps, from where `schedule` (linear, cosine, constant) lowers it
     max_grad_norm     gradients are scaled down to this global norm
     dropout           GPT-2's own, on embeddings, attention weights and sublayer outputs (pre-training: 0.1)
+    checkpointing     keep each block's input alone, and run the block again before its backward: less memory,
+                      more time, the same numbers
     eval_every        steps between evaluations (0: ten in all);  patience  evaluations without a better one
                       before stopping early (0: never)
     on_long           rows longer than the model: "refuse", "cut", "drop" or "split" (see data.encode_rows)
@@ -40,6 +42,7 @@ class Training:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     dropout: float = 0.0
+    checkpointing: bool = False
     eval_every: int = 0
     patience: int = 0
     on_long: str = "refuse"
@@ -138,7 +141,7 @@ def optimizer_step(model, optimizer, micro_batches, s, step):
     begin, loss, count, tokens, grads = time.perf_counter(), 0.0, 0, 0, {}
     for i, batch in enumerate(micro_batches):
         seed = (s.seed * 1_000_003 + step) * s.accumulation_steps + i
-        batch_loss, batch_count, more = model.loss_and_grad_sums(batch, seed, s.dropout)
+        batch_loss, batch_count, more = model.loss_and_grad_sums(batch, seed, s.dropout, s.checkpointing)
         loss, count, tokens = loss + batch_loss, count + batch_count, tokens + len(batch.ids)
         for name, g in more.items():
             if name in grads:

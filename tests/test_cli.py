@@ -321,6 +321,11 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "merge --model {} --adapter {}/none --out {}/merged": "no adapter_config.json there",
     "gradcheck --method foo": "no method is called 'foo'",
     "info nowhere": "nowhere: no such folder",
+    "info {}/bias --memory": "an adapter; name its base here",
+    "info --memory --length 999": "do not fit the model's 256 positions",
+    "info --memory --labelled 61": "of 2 tokens or more, of which 1 or more are labelled",
+    "info --memory --method foo": "no method is called 'foo'",
+    "info --memory --dropout 1": "dropout must be at least 0 and below 1",
     "download gpt5": "no published GPT-2 is called 'gpt5'",
 }
 

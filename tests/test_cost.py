@@ -36,13 +36,13 @@ def batch(tokens=32):
 
 
 @cache
-def multiplications(name):
+def multiplications(name, checkpointing=False):
     """Of one forward and backward."""
     model = GPT2.random(CONFIG)
     model.weights = {name: w.view(Counted) for name, w in model.weights.items()}
     peft = PeftModel(model, SMALL[name])
     Counted.multiplications = 0
-    peft.loss_and_grads(batch())
+    peft.loss_and_grads(batch(), checkpointing=checkpointing)
     return Counted.multiplications
 
 
@@ -78,6 +78,12 @@ def test_every_methods_step_is_cheaper_than_full_fine_tuning(name):
     if name != "sparse":  # it forms every dW, and uses a few numbers of each
         assert multiplications(name) < 0.95 * multiplications("full")
     assert peak_bytes(name) < 0.95 * peak_bytes("full")
+
+
+@pytest.mark.parametrize("name", ["full", "lora", "prefix_tuning", "ia3", "bitfit"])
+def test_checkpointing_costs_a_third_at_most(name):
+    """Two thirds of a block's products are formed again: its last linear layer's are not."""
+    assert multiplications(name) < multiplications(name, checkpointing=True) < 1.37 * multiplications(name)
 
 
 def test_a_mixed_batch_costs_little_more_than_a_batch_of_one_adapter():

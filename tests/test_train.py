@@ -132,8 +132,8 @@ def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_adapter
     peft, kept = lora(), []
     sums = PeftModel.loss_and_grad_sums
 
-    def poisoned(self, batch, seed, dropout):
-        loss, count, grads = sums(self, batch, seed, dropout)
+    def poisoned(self, batch, seed, *options):
+        loss, count, grads = sums(self, batch, seed, *options)
         if seed == 4:  # the fifth step
             kept.append(PeftModel.from_pretrained(small_model("float32"), tmp_path))
             loss = loss * np.nan

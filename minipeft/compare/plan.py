@@ -127,7 +127,8 @@ class Plan:
             values["warmup_steps"] = min(values["warmup_steps"], int(values["steps"]) // 5)
         words = ["--set", *(f"{key}={value}" for key, value in own.items())] if own else []
         for key, value in values.items():
-            words += [f"--{key.replace('_', '-')}", str(value)]
+            option = f"--{key.replace('_', '-')}"
+            words += ([option] if value else []) if isinstance(value, bool) else [option, str(value)]
         return words
 
 

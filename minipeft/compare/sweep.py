@@ -14,7 +14,9 @@ from ..methods import METHODS
 from ..train import Training
 from .recipes import BASELINES, method_of
 
-TRAINING = {f.name: f.type for f in fields(Training)}  # the options of training and their types
+TRAINING = {  # the options of training and their types; a flag changes no score: there is nothing to sweep
+    f.name: f.type for f in fields(Training) if f.type is not bool
+}
 
 
 def read_sweep(words, names):
