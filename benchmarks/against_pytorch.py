@@ -1,127 +1,227 @@
-"""LoRA on GPT-2 small's shape: this package and PyTorch + PEFT, side by side in one run.
+"""This package and PyTorch + `transformers` + `peft`, side by side in one run.
 
     python benchmarks/against_pytorch.py --data e2e.jsonl --tokenizer FOLDER
 
-Needs the extra `bench`. Each side runs in a process of its own, in turn (A B A B ...), with the same
-batches: rows of the data in a fixed random order, as users feed them. PyTorch pads each batch to its longest
-row; padding never counts as tokens. Both sides: float32, random weights, no dropout, AdamW, all cores.
+Needs the extra `bench`. The sides take turns, A B A B, each time in a process of its own with two threads:
+the same weights, the same batches, float32, no dropout. That both do the same work is checked: as many
+numbers train, and the first losses and tokens are the same. Medians and their ratios go to results.json and
+RESULTS.md, entry by entry. Run it in pieces (--parts, --methods, --batches), or go on where it stopped
+(--continue).
+
+    training    full, LoRA, prefix, prompt, IA3, BitFit, adapter x the batches of batches.py; memory, too
+    generation  under a LoRA adapter, greedy, 64 new tokens, 1 and 8 prompts
+    cold        a process from its start to the first token
+    floor       `minipeft bench` alone: LoRA's share of the machine's own rate
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
-import numpy as np
+from batches import KINDS, OF_ROWS, batches_of, prompts_of
+from results import about, record, recorded
 
+from minipeft import METHODS, InputError, PeftModel
+from minipeft.data import load_tokenizer
+from minipeft.files import write_json, write_safetensors
+from minipeft.runs import load_model
 
-def batches_of(args):
-    """[(prompt ids, completion ids), ...] for every batch; the same on both sides."""
-    from minipeft.data import load_tokenizer
-    from minipeft.rows import read_rows
-
-    tokenizer, rows = load_tokenizer(args.tokenizer), read_rows(args.data)
-    order = np.random.default_rng(0).permutation(len(rows))[: args.batch * (args.steps + 1)]
-    pairs = []
-    for i in order:
-        prompt, completion = (tokenizer.encode(rows[i][f]).ids for f in ("prompt", "completion"))
-        pairs.append((prompt, [*completion, tokenizer.token_to_id("<|endoftext|>")]))
-    if args.grouped:  # rows of like length together
-        pairs.sort(key=lambda pair: len(pair[0]) + len(pair[1]))
-    return [pairs[i : i + args.batch] for i in range(0, len(pairs), args.batch)]
-
-
-def minipeft_side():
-    """-> a function that takes one training step on a batch of pairs."""
-    from minipeft import GPT2, AdamW, LoRA, PeftModel, pack
-
-    peft = PeftModel(GPT2.random("gpt2"), LoRA(r=8, target_modules=("attn.c_attn",)))
-    optimizer = AdamW(learning_rate=1e-3)
-
-    def step(pairs):
-        loss, grads = peft.loss_and_grads(pack(pairs))
-        optimizer.step(peft.trainable, grads)
-        return float(loss)
-
-    return step
-
-
-def pytorch_side():
-    """The same by PyTorch, `transformers` and `peft`."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config(resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
-    lora = LoraConfig(r=8, target_modules=["attn.c_attn"], fan_in_fan_out=True, task_type="CAUSAL_LM")
-    model = get_peft_model(GPT2LMHeadModel(config), lora).train()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
-
-    def step(pairs):
-        longest = max(len(p) + len(c) for p, c in pairs)
-        ids, mask, labels = (torch.full((len(pairs), longest), fill) for fill in (0, 0, -100))
-        for i, (p, c) in enumerate(pairs):
-            n = len(p) + len(c)
-            ids[i, :n] = torch.tensor(p + c)
-            mask[i, :n] = 1
-            labels[i, len(p) : n] = torch.tensor(c)
-        loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.item()
-
-    return step
-
-
-SIDES = {"minipeft": minipeft_side, "pytorch": pytorch_side}
-
-
-def measure(args):
-    """One side, in this process: useful tokens per second of each step after the first, peak memory."""
-    from minipeft.runs import peak_memory_mb
-
-    step, rates = SIDES[args.side](), []
-    for i, pairs in enumerate(batches_of(args)):
-        begin = time.perf_counter()
-        loss = step(pairs)
-        seconds = time.perf_counter() - begin
-        if i:  # the first warms up
-            rates.append(sum(len(p) + len(c) for p, c in pairs) / seconds)
-    return {"side": args.side, "tokens_per_second": rates, "peak_memory_mb": peak_memory_mb(), "loss": loss}
+HERE = Path(__file__).parent
+SIDES = ("minipeft", "pytorch")
+TRAINED = ("full", "lora", "prefix_tuning", "prompt_tuning", "ia3", "bitfit", "adapter")
+SELECTING = ("full", "bitfit")  # nothing but parameters of the base trains: there is no adapter to start from
+PARTS = ("training", "generation", "cold", "floor")
+NEW_TOKENS = 64
+SAME_LOSS = 1e-3
 
 
 def main():
-    """Run both sides in turn, print medians and their ratios."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    """Measure what was asked for, entry by entry."""
+    args = arguments()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            measure(args, Bench(args, Path(folder)))
+    except InputError as error:
+        sys.exit(f"against_pytorch.py: {error}")
+
+
+def arguments():
+    """The command line."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    names = lambda known: (
+        lambda text: (
+            text.split(",")
+            if {*text.split(",")} <= {*known}
+            else parser.error(f"{text}: choose from {','.join(known)}")
+        )
     )
+    parser.add_argument("--model", default="random:gpt2", help="a folder, or random:NAME")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--data", required=True, help="JSONL rows with prompt and completion")
-    parser.add_argument("--tokenizer", required=True, help="a folder with GPT-2's vocab.json and merges.txt")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=6, help="measured steps of each run")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each side")
-    parser.add_argument("--grouped", action="store_true", help="batches of rows of like length")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)  # a worker
-    args = parser.parse_args()
-    if args.side:
-        print(json.dumps(measure(args)))
-        return
-    results = {side: [] for side in SIDES}
-    for _ in range(args.repeats):
-        for side in SIDES:
-            command = [sys.executable, *sys.argv, "--side", side]
-            result = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-            results[side].append(result)
-            rate = statistics.median(result["tokens_per_second"])
-            print(f"{side:<9} {rate:6.0f} tokens/s, peak {result['peak_memory_mb']:5.0f} MB", flush=True)
-    rate = {s: statistics.median(t for r in rs for t in r["tokens_per_second"]) for s, rs in results.items()}
-    peak = {s: statistics.median(r["peak_memory_mb"] for r in rs) for s, rs in results.items()}
-    print(
-        f"speed {rate['minipeft'] / rate['pytorch']:.2f} x, memory {peak['minipeft'] / peak['pytorch']:.2f} x"
+    parser.add_argument("--tokenizer", help="a folder with a tokenizer, for a model that has none")
+    parser.add_argument("--parts", type=names(PARTS), default=PARTS, help=",".join(PARTS))
+    parser.add_argument("--methods", type=names(TRAINED), default=TRAINED, help=",".join(TRAINED))
+    parser.add_argument("--batches", type=names(KINDS), default=KINDS, help=",".join(KINDS))
+    parser.add_argument("--steps", type=int, default=6, help="measured steps of a training run")
+    parser.add_argument("--runs", type=int, default=3, help="measured generations of a process")
+    parser.add_argument("--repeats", type=int, default=3, help="processes of each side")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", default=HERE, help="the folder of results.json and RESULTS.md")
+    parser.add_argument(
+        "--continue", dest="go_on", action="store_true", help="leave what is measured already"
     )
+    return parser.parse_args()
+
+
+def measure(args, bench):
+    """Every entry of every part, recorded as soon as it is there."""
+    parts = {
+        "training": {f"{m}, {kind}": (m, kind) for m in args.methods for kind in args.batches},
+        "generation": {"1": (1,), "8": (8,)},
+        "cold": {"first token": ()},
+        "floor": {"lora": ("lora",)},
+    }
+    for part in args.parts:
+        measured = recorded(args.out).get(args.device, {}).get(part, {})
+        for name, how in parts[part].items():
+            if not (args.go_on and name in measured):
+                entry = getattr(bench, part)(*how)
+                libraries = () if part == "floor" else ("torch", "transformers", "peft")
+                entry["about"] = about(args.device, args.model, args.threads, libraries)
+                record(args.out, args.device, part, name, entry)
+
+
+class Bench:
+    """What the measurements share: the settings, the model's folder, the adapters' folders."""
+
+    def __init__(self, args, folder):
+        self.args, self.folder, self.base = args, folder, folder / "base"
+        self.model = load_model(args.model)
+        if args.tokenizer:
+            self.model.tokenizer = load_tokenizer(args.tokenizer)
+        self.model.save_pretrained(self.base, "float32")
+
+    def adapter(self, method):
+        """The folder of the adapter that both sides start from, as `peft` reads it; None without one."""
+        if method in SELECTING:
+            return None
+        folder = self.folder / method
+        if not folder.exists():
+            peft = PeftModel(self.model, METHODS[method]())
+            peft.save_pretrained(folder)
+            write_safetensors(folder / "tensors.safetensors", peft.tensors)  # by our names, for the adapter
+        return str(folder)
+
+    def in_turn(self, part, method, show, **task):
+        """{side: the results of its processes}, the sides in turn. show: a result in words."""
+        task |= {"part": part, "method": method, "adapter": self.adapter(method), "base": str(self.base)}
+        task |= {"device": self.args.device, "threads": self.args.threads}
+        results = {side: [] for side in SIDES}
+        for _ in range(self.args.repeats):
+            for side in SIDES:
+                write_json(self.folder / "task.json", task | {"side": side})
+                command = [sys.executable, HERE / "worker.py", self.folder / "task.json", repr(time.time())]
+                results[side].append(self.output(command))
+                print(f"{part:<10} {side:<9} {show(results[side][-1])}", flush=True)
+        return results
+
+    def output(self, command):
+        """The JSON that a process prints."""
+        libraries = ("MINIPEFT", "OMP", "OPENBLAS", "MKL")
+        threads = {f"{name}_NUM_THREADS": str(self.args.threads) for name in libraries}
+        threads["MINIPEFT_THREADS"] = str(self.args.threads)
+        run = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads)
+        if run.returncode:
+            raise InputError(f"{' '.join(map(str, command))} failed:\n{run.stderr}")
+        return json.loads(run.stdout)
+
+    # ------------------------------------------------------------------------------------------ the parts
+
+    def training(self, method, kind):
+        """One method on one kind of batch."""
+        a = self.args
+        batches = batches_of(kind, 1 + a.steps, self.model, a.data if kind in OF_ROWS else None)
+        rates = lambda result: [n / s for n, s in zip(result["tokens"], result["seconds"], strict=True)]
+        show = lambda result: (
+            f"{method}, {kind}: {statistics.median(rates(result)):,.0f} tokens/s, "
+            f"{result['peak_memory_mb']:,.0f} MB"
+        )
+        results = self.in_turn("training", method, show, batches=batches)
+        every = [result for side in SIDES for result in results[side]]
+        counts, losses = {r["trainable"] for r in every}, [r["losses"][0] for r in every]
+        if len(counts) > 1 or max(losses) - min(losses) > SAME_LOSS:
+            raise InputError(f"{method}, {kind}: not the same work: {counts} train, first losses {losses}")
+        entry = {"trainable": every[0]["trainable"], "steps": a.steps, "repeats": a.repeats}
+        for side in SIDES:
+            entry[side] = {
+                "tokens_per_second": statistics.median(r for result in results[side] for r in rates(result)),
+                "step_seconds": statistics.median(s for result in results[side] for s in result["seconds"]),
+                "peak_memory_mb": statistics.median(result["peak_memory_mb"] for result in results[side]),
+                "losses": results[side][0]["losses"],
+            }
+        return entry | ratios(entry, "tokens_per_second")
+
+    def generation(self, number):
+        """So many prompts at once, under LoRA."""
+        prompts = prompts_of(number, self.model, self.args.data)
+        show = lambda r: f"B = {number}: {r['tokens'] / statistics.median(r['seconds']):,.0f} tokens/s"
+        task = {"prompts": prompts, "new_tokens": NEW_TOKENS, "runs": self.args.runs}
+        results = self.in_turn("generation", "lora", show, **task)
+        ours, theirs = (results[side][0]["outputs"] for side in SIDES)
+        check_first_tokens(ours, theirs)
+        pairs = [pair for a, b in zip(ours, theirs, strict=True) for pair in zip(a, b, strict=True)]
+        entry = {"same_tokens": sum(a == b for a, b in pairs) / len(pairs), "repeats": self.args.repeats}
+        for side in SIDES:
+            rates = [r["tokens"] / s for r in results[side] for s in r["seconds"]]
+            peak = statistics.median(r["peak_memory_mb"] for r in results[side])
+            entry[side] = {"tokens_per_second": statistics.median(rates), "peak_memory_mb": peak}
+        return entry | ratios(entry, "tokens_per_second")
+
+    def cold(self):
+        """From the start of a process to one new token, base and LoRA adapter read from files."""
+        show = lambda r: f"first token after {r['first_token']:.2f} s"
+        prompts = prompts_of(1, self.model, self.args.data)
+        results = self.in_turn("cold", "lora", show, prompts=prompts)
+        check_first_tokens(*(results[side][0]["outputs"] for side in SIDES))
+        keys = ("imported", "loaded", "first_token", "peak_memory_mb")
+        entry = {
+            side: {key: statistics.median(r[key] for r in results[side]) for key in keys} for side in SIDES
+        }
+        speed = entry["pytorch"]["first_token"] / entry["minipeft"]["first_token"]
+        return entry | {"speed": speed, "repeats": self.args.repeats}
+
+    def floor(self, method):
+        """`minipeft bench`, the median of its processes."""
+        a = self.args
+        options = {"model": self.base, "data": a.data, "method": method, "steps": a.steps, "device": a.device}
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        runs = []
+        for _ in range(a.repeats):
+            runs.append(self.output([sys.executable, "-m", "minipeft", "bench", *words, "--json"]))
+            print(f"floor      minipeft  {method}: {runs[-1]['floor_share']:.0%} of the time", flush=True)
+        numbers = [key for key, value in runs[0].items() if isinstance(value, float)]
+        return {key: statistics.median(run[key] for run in runs) for key in numbers}
+
+
+def check_first_tokens(ours, theirs):
+    """Raise InputError unless both sides continue every prompt by the same token."""
+    firsts = [[ids[0] for ids in outputs] for outputs in (ours, theirs)]
+    if firsts[0] != firsts[1]:
+        raise InputError(f"not the same work: the first new tokens are {firsts[0]} and {firsts[1]}")
+
+
+def ratios(entry, rate):
+    """How many times as fast, and what share of the memory."""
+    ours, theirs = (entry[side] for side in SIDES)
+    memory = ours["peak_memory_mb"] / theirs["peak_memory_mb"]
+    return {"speed": ours[rate] / theirs[rate], "memory": memory}
 
 
 if __name__ == "__main__":
