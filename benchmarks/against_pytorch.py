@@ -11,7 +11,7 @@ RESULTS.md, entry by entry. Run it in pieces (--parts, --methods, --batches), or
     training    full, LoRA, prefix, prompt, IA3, BitFit, adapter x the batches of batches.py; memory, too
     generation  under a LoRA adapter, greedy, 64 new tokens, 1 and 8 prompts
     cold        a process from its start to the first token
-    floor       `minipeft bench` alone: LoRA's share of the machine's own rate
+    floor       `minipeft bench` alone: the share of the machine's own rate
 """
 
 import argparse
@@ -86,7 +86,7 @@ def measure(args, bench):
         "training": {f"{m}, {kind}": (m, kind) for m in args.methods for kind in args.batches},
         "generation": {"1": (1,), "8": (8,)},
         "cold": {"first token": ()},
-        "floor": {"lora": ("lora",)},
+        "floor": {m: (m,) for m in args.methods},
     }
     for part in args.parts:
         measured = recorded(args.out).get(args.device, {}).get(part, {})

@@ -9,7 +9,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from tables import page
+from report import page
 
 from minipeft.compare.machine import this_machine, versions
 from minipeft.files import atomic, read_json, write_json
