@@ -29,7 +29,7 @@ WARM_UP = 1  # steps before the clock counts: memory is asked for, files are rea
 SQUARE = {"cpu": 2048, "cuda": 8192}  # rows and columns of the product that gives the machine's rate
 
 
-def bench(model, method, data, tokenizer=None, device="cpu", batch=8, steps=6, settings=()):
+def bench(model, method, data, tokenizer=None, device="cpu", batch=8, steps=6, settings=(), progress=True):
     """Time `steps` training steps: loss, gradients, AdamW; no clipping. -> a dict, times in seconds.
 
     model, device: as `runs.load_model` takes them; method, settings: as `runs.make_method`. data: a file of
@@ -37,6 +37,8 @@ def bench(model, method, data, tokenizer=None, device="cpu", batch=8, steps=6, s
     A step's tokens are those of its rows: neither padding, of which there is none, nor virtual tokens.
     Raises InputError for bad settings or data.
     """
+    from tqdm import tqdm
+
     for name, number in (("batch", batch), ("steps", steps)):
         if number < 1:
             raise InputError(f"{name} must be 1 or more, not {number}")
@@ -50,7 +52,8 @@ def bench(model, method, data, tokenizer=None, device="cpu", batch=8, steps=6, s
     if not peft.trainable:
         raise InputError("nothing trains: choose another method")
     optimizer, rows = AdamW(), []
-    for each in islice(batches(pairs, batch, np.random.default_rng(0)), WARM_UP + steps):
+    stream = islice(batches(pairs, batch, np.random.default_rng(0)), WARM_UP + steps)
+    for each in tqdm(stream, "bench", WARM_UP + steps, unit="step", disable=not progress):
         row = timed_step(peft, optimizer, each, device) | {"tokens": len(each.ids)}
         row["sgemm_rate"] = sgemm_rate(device)
         row["floor"] = sum(step_flops(peft, each).values()) / row["sgemm_rate"]

@@ -102,7 +102,7 @@ def small_square(monkeypatch):
 
 
 def run(capsys, *args):
-    code = main(["bench", *map(str, args), "--batch", "3", "--steps", "2", "--json"])
+    code = main(["bench", *map(str, args), "--batch", "3", "--steps", "2", "--json", "--quiet"])
     captured = capsys.readouterr()
     return code, json.loads(captured.out), captured.err
 
@@ -184,7 +184,16 @@ def test_none_is_no_number_of_steps(folder, capsys, option):
 
 
 def test_in_words(folder, capsys):
-    command = ["bench", "--model", str(folder), "--data", str(folder / "rows.jsonl"), "--steps", "1"]
+    command = [
+        "bench",
+        "--model",
+        str(folder),
+        "--data",
+        str(folder / "rows.jsonl"),
+        "--steps",
+        "1",
+        "--quiet",
+    ]
     assert main(command) == 0
     out = capsys.readouterr().out
     assert "tokens/s" in out and "forward" in out and "GFLOP/s" in out
