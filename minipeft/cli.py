@@ -6,6 +6,7 @@ import sys
 import warnings
 
 from .commands import (
+    bench_command,
     chat_command,
     compare_command,
     download_command,
@@ -101,6 +102,11 @@ def parser():
     p = add("gradcheck", gradcheck_command, model_options, method_options)
     p.add_argument("--elements", type=int, default=2, help="single elements to check in each tensor")
     p.add_argument("--seed", type=int, default=0, help="of the batch, the noise and the directions")
+    p = add("bench", bench_command, model_options, method_options)
+    p.add_argument("--data", help="a file, see minipeft/rows.py; without one, rows of the task data-to-text")
+    p.add_argument("--tokenizer", help="a folder with a tokenizer, for a --model that has none")
+    p.add_argument("--batch", type=int, default=8, help="sequences in a batch")
+    p.add_argument("--steps", type=int, default=6, help="measured steps, after one to warm up")
     p = add("pretrain", pretrain_command)
     p.add_argument("--out", default="runs/pretrain", help="the folder to write")
     p.add_argument(

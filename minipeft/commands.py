@@ -233,6 +233,23 @@ def gradcheck_command(args):
     return 0 if passed else 1
 
 
+def bench_command(args):
+    """Time training steps: tokens per second, forward, backward and optimizer, memory, and what is possible.
+
+    What is possible: the step's matrix products (see minipeft/flops.py) at the rate that one large product
+    reaches on this machine in the same run. Padding and virtual tokens never count as tokens.
+    """
+    from .bench import bench, in_words
+    from .runs import rows_of, task_of
+
+    data = args.data or rows_of(task_of("data-to-text"), "train")
+    result = bench(
+        args.model, args.method, data, args.tokenizer, args.device, args.batch, args.steps, args.set,
+        progress=not args.quiet,
+    )  # fmt: skip
+    show(args, result, in_words(result))
+
+
 def pretrain_command(args):
     """Write the corpus, learn its tokenizer, train the embedded model from random weights."""
     from .pretrain import pretrain

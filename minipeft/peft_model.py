@@ -217,7 +217,7 @@ class PeftModel:
             seeds = None if seed is None else [seed, i]
             return self.shard_loss_and_grads(shard, replace(step, seeds=seeds))
 
-        results = map_shards(run, list(enumerate(batch.split(self._num_shards))))
+        results = map_shards(run, list(enumerate(batch.split(self.num_shards))))
         loss, count, grads = results[0]
         for more_loss, more_count, more in results[1:]:
             loss, count = loss + more_loss, count + more_count
@@ -252,7 +252,7 @@ class PeftModel:
             logprob, best = ops.lm_scores(a, step.weights[f"{self.config.head}.weight"], labels)
             return to_host(logprob), to_host(best == labels), numbers[part][sequences]
 
-        shards = map_shards(run, batch.parts(self._num_shards))
+        shards = map_shards(run, batch.parts(self.num_shards))
         logprobs, hits, places = (np.concatenate(each) for each in zip(*shards, strict=True))
         order = np.argsort(places, kind="stable")
         return logprobs[order], hits[order]
@@ -266,7 +266,8 @@ class PeftModel:
         return xp_of(self.weights["wte.weight"])
 
     @property
-    def _num_shards(self):
+    def num_shards(self):
+        """Into how many parts a batch is split: one for each core, one in all on a GPU."""
         return num_threads() if self._xp is np else 1
 
     def check_batch(self, batch, P):

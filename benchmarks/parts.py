@@ -1,0 +1,147 @@
+"""The parts of the benchmark: each runs its processes, checks that they did the same work, takes medians."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from batches import OF_ROWS, batches_of, prompts_of
+
+from minipeft import METHODS, InputError, PeftModel
+from minipeft.data import load_tokenizer
+from minipeft.files import write_json, write_safetensors
+from minipeft.runs import load_model
+
+WORKER = Path(__file__).parent / "worker.py"
+SIDES = ("minipeft", "pytorch")
+SELECTING = ("full", "bitfit")  # nothing but parameters of the base trains: there is no adapter to start from
+NEW_TOKENS = 64
+SAME_LOSS = 1e-3
+
+
+class SideBySide:
+    """The settings, the model's folder, the adapters' folders; and a method for each part."""
+
+    def __init__(self, args, folder):
+        self.args, self.folder, self.base = args, folder, folder / "base"
+        self.model = load_model(args.model)
+        if args.tokenizer:
+            self.model.tokenizer = load_tokenizer(args.tokenizer)
+        self.model.save_pretrained(self.base, "float32")
+
+    def adapter(self, method):
+        """The folder of the adapter that both sides start from, as `peft` reads it; None without one."""
+        if method in SELECTING:
+            return None
+        folder = self.folder / method
+        if not folder.exists():
+            peft = PeftModel(self.model, METHODS[method]())
+            peft.save_pretrained(folder)
+            write_safetensors(folder / "tensors.safetensors", peft.tensors)  # by our names, for the adapter
+        return str(folder)
+
+    def in_turn(self, part, method, show, **task):
+        """{side: the results of its processes}, the sides in turn. show: a result in words."""
+        task |= {"part": part, "method": method, "adapter": self.adapter(method), "base": str(self.base)}
+        task |= {"device": self.args.device, "threads": self.args.threads}
+        results = {side: [] for side in SIDES}
+        for _ in range(self.args.repeats):
+            for side in SIDES:
+                write_json(self.folder / "task.json", task | {"side": side})
+                command = [sys.executable, WORKER, self.folder / "task.json", repr(time.time())]
+                results[side].append(self.output(command))
+                print(f"{part:<10} {side:<9} {show(results[side][-1])}", flush=True)
+        return results
+
+    def output(self, command):
+        """The JSON that a process prints."""
+        names = ("MINIPEFT_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        threads = dict.fromkeys(names, str(self.args.threads))
+        run = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads)
+        if run.returncode:
+            raise InputError(f"{' '.join(map(str, command))} failed:\n{run.stderr}")
+        return json.loads(run.stdout)
+
+    # ------------------------------------------------------------------------------------------ the parts
+
+    def training(self, method, kind):
+        """One method on one kind of batch."""
+        a = self.args
+        batches = batches_of(kind, 1 + a.steps, self.model, a.data if kind in OF_ROWS else None)
+        rates = lambda result: [n / s for n, s in zip(result["tokens"], result["seconds"], strict=True)]
+        show = lambda result: (
+            f"{method}, {kind}: {statistics.median(rates(result)):,.0f} tokens/s, "
+            f"{result['peak_memory_mb']:,.0f} MB"
+        )
+        results = self.in_turn("training", method, show, batches=batches)
+        every = [result for side in SIDES for result in results[side]]
+        counts, losses = {r["trainable"] for r in every}, [r["losses"][0] for r in every]
+        if len(counts) > 1 or max(losses) - min(losses) > SAME_LOSS:
+            raise InputError(f"{method}, {kind}: not the same work: {counts} train, first losses {losses}")
+        entry = {"trainable": every[0]["trainable"], "steps": a.steps, "repeats": a.repeats}
+        for side in SIDES:
+            entry[side] = {
+                "tokens_per_second": statistics.median(r for result in results[side] for r in rates(result)),
+                "step_seconds": statistics.median(s for result in results[side] for s in result["seconds"]),
+                "peak_memory_mb": statistics.median(result["peak_memory_mb"] for result in results[side]),
+                "losses": results[side][0]["losses"],
+            }
+        return entry | ratios(entry, "tokens_per_second")
+
+    def generation(self, number):
+        """So many prompts at once, under LoRA."""
+        prompts = prompts_of(number, self.model, self.args.data)
+        show = lambda r: f"B = {number}: {r['tokens'] / statistics.median(r['seconds']):,.0f} tokens/s"
+        task = {"prompts": prompts, "new_tokens": NEW_TOKENS, "runs": self.args.runs}
+        results = self.in_turn("generation", "lora", show, **task)
+        ours, theirs = (results[side][0]["outputs"] for side in SIDES)
+        check_first_tokens(ours, theirs)
+        pairs = [pair for a, b in zip(ours, theirs, strict=True) for pair in zip(a, b, strict=True)]
+        entry = {"same_tokens": sum(a == b for a, b in pairs) / len(pairs), "repeats": self.args.repeats}
+        for side in SIDES:
+            rates = [r["tokens"] / s for r in results[side] for s in r["seconds"]]
+            peak = statistics.median(r["peak_memory_mb"] for r in results[side])
+            entry[side] = {"tokens_per_second": statistics.median(rates), "peak_memory_mb": peak}
+        return entry | ratios(entry, "tokens_per_second")
+
+    def cold(self):
+        """From the start of a process to one new token, base and LoRA adapter read from files."""
+        show = lambda r: f"first token after {r['first_token']:.2f} s"
+        prompts = prompts_of(1, self.model, self.args.data)
+        results = self.in_turn("cold", "lora", show, prompts=prompts)
+        check_first_tokens(*(results[side][0]["outputs"] for side in SIDES))
+        keys = ("imported", "loaded", "first_token", "peak_memory_mb")
+        entry = {
+            side: {key: statistics.median(r[key] for r in results[side]) for key in keys} for side in SIDES
+        }
+        speed = entry["pytorch"]["first_token"] / entry["minipeft"]["first_token"]
+        return entry | {"speed": speed, "repeats": self.args.repeats}
+
+    def floor(self, method):
+        """`minipeft bench`, the median of its processes."""
+        a = self.args
+        options = {"model": self.base, "data": a.data, "method": method, "steps": a.steps, "device": a.device}
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        runs = []
+        for _ in range(a.repeats):
+            runs.append(self.output([sys.executable, "-m", "minipeft", "bench", *words, "--json", "--quiet"]))
+            print(f"floor      minipeft  {method}: {runs[-1]['floor_share']:.0%} of the time", flush=True)
+        numbers = [key for key, value in runs[0].items() if isinstance(value, float)]
+        return {key: statistics.median(run[key] for run in runs) for key in numbers}
+
+
+def check_first_tokens(ours, theirs):
+    """Raise InputError unless both sides continue every prompt by the same token."""
+    firsts = [[ids[0] for ids in outputs] for outputs in (ours, theirs)]
+    if firsts[0] != firsts[1]:
+        raise InputError(f"not the same work: the first new tokens are {firsts[0]} and {firsts[1]}")
+
+
+def ratios(entry, rate):
+    """How many times as fast, and what share of the memory."""
+    ours, theirs = (entry[side] for side in SIDES)
+    memory = ours["peak_memory_mb"] / theirs["peak_memory_mb"]
+    return {"speed": ours[rate] / theirs[rate], "memory": memory}
