@@ -13,6 +13,7 @@ Nothing here writes into an array that it was given.
 import numpy as np
 
 from .backend import xp_of
+from .quantize import Quantized, quantized_times, quantized_times_transposed
 
 L2_BYTES = 1 << 19  # elementwise chains work through blocks of rows of this size: they stay in the L2 cache
 HEAD_ROWS = 512  # rows of logits that exist at a time: enough for BLAS to run at full rate
@@ -30,7 +31,7 @@ def row_blocks(x):
 
 def linear(x, W, b, wants=frozenset()):
     r"""$y = x W + b$.  x (N, I), W (I, O), b (O,) -> y (N, O).  W as GPT-2 stores it: (in, out)."""
-    y = x @ W  # (N, O)
+    y = times(x, W)  # (N, O)
     y += b
     return y, (x if "weight" in wants else None, W, wants)  # x serves dW alone
 
@@ -38,13 +39,23 @@ def linear(x, W, b, wants=frozenset()):
 def linear_backward(dy, cache):
     r"""$dx = dy\,W^T$, $dW = x^T dy$, $db = \sum_n dy_n$; each only if wanted, dx else None."""
     x, W, wants = cache
-    dx = dy @ W.T if "x" in wants else None  # (N, I)
+    dx = times_transposed(dy, W) if "x" in wants else None  # (N, I)
     grads = {}
     if "weight" in wants:
         grads["weight"] = x.T @ dy  # (I, O)
     if "bias" in wants:
         grads["bias"] = dy.sum(0)  # (O,)
     return dx, grads
+
+
+def times(x, W):
+    """x W.  x (N, I), W (I, O), a plain array or quantised -> (N, O)."""
+    return quantized_times(x, W) if isinstance(W, Quantized) else x @ W
+
+
+def times_transposed(dy, W):
+    """forward: x W; its dx = dy W^T.  dy (N, O) -> (N, I)."""
+    return quantized_times_transposed(dy, W) if isinstance(W, Quantized) else dy @ W.T
 
 
 # --------------------------------------------------------------------------------------- layer norm
