@@ -118,7 +118,7 @@ class Int8(Quantized):
 
 
 class NF4(Quantized):
-    """codes (O, 32 B) uint8, two to a byte, B = I / 64 blocks in each column, the last filled up with zeros.
+    """codes (O, 32 B) uint8, 16 q + the next q; B = I / 64 blocks in a column, the last filled up with zeros.
 
     p (G, 256) int8, t (G, 1) float32 and m, a float32: the double quantisation of a (O, B), laid out flat.
     """
@@ -137,7 +137,7 @@ class NF4(Quantized):
             a[s] = abs(columns).max(2)
             columns /= no_zeros(a[s])[:, :, None]
             q = nearest(columns).reshape(len(columns), -1, 2)
-            self.codes[s] = q[:, :, 0] << 4 | q[:, :, 1]  # the first of the two in the upper bits
+            self.codes[s] = 16 * q[:, :, 0] + q[:, :, 1]
         self.m = a.mean()
         groups = xp.zeros((-(-a.size // ABSMAX_GROUP), ABSMAX_GROUP), "float32")
         groups.reshape(-1)[: a.size] = a.reshape(-1) - self.m
@@ -189,7 +189,7 @@ def nf4_values():
 def pairs(xp, dtype):
     """(256, 2): the two values that a byte of codes stands for."""
     values, byte = xp.asarray(nf4_values(), dtype=dtype), xp.arange(256)
-    return xp.stack([values[byte >> 4], values[byte & 15]], axis=1)
+    return xp.stack([values[byte // 16], values[byte % 16]], axis=1)
 
 
 def nearest(x):
