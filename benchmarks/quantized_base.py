@@ -38,11 +38,12 @@ def losses(args):
     """Loss of the base on texts it has not seen and on 100 validation rows, and with LoRA trained on it."""
     rows, held_out = data_to_text.rows("train", 2000), data_to_text.rows("validation", 100)
     unseen = [{"text": text} for text in islice(documents(HELD_OUT_SEED), 100)]
-    print(
-        "| base | linear layers, MB | texts | data-to-text | with LoRA trained on it |\n|---|---|---|---|---|"
-    )
+    true = GPT2.from_pretrained("weights/tiny")
+    print("| base | linear layers, MB | logits off by | texts | data-to-text | with LoRA trained on it |")
+    print("|---|---|---|---|---|---|")
     for kind in KINDS:
-        base = on_base(GPT2.from_pretrained("weights/tiny"), kind)
+        base = on_base(true, kind)
+        off = logits_error(base, true, unseen[:20])
         size = megabytes(base, [f"{name}.weight" for name in base.config.linear_layers()])
         on_texts = evaluate(PeftModel(base), unseen, on_long="cut")["loss"]
         alone, trained = evaluate(PeftModel(base), held_out)["loss"], []
@@ -53,7 +54,14 @@ def losses(args):
             trained.append(evaluate(peft, held_out)["loss"])
         spread = f" ± {statistics.stdev(trained):.3f}" if len(trained) > 1 else ""
         lora = f"{statistics.mean(trained):.3f}{spread}"
-        print(f"| {kind} | {size:.2f} | {on_texts:.3f} | {alone:.3f} | {lora} |", flush=True)
+        print(f"| {kind} | {size:.2f} | {off:.1%} | {on_texts:.3f} | {alone:.3f} | {lora} |", flush=True)
+
+
+def logits_error(model, true, rows):
+    """How far the logits are from the true ones on these texts, relative to how far those spread."""
+    ids = [model.tokenizer.encode(row["text"]).ids[: model.config.n_positions] for row in rows]
+    ours, theirs = (np.concatenate(m.logits(ids)) for m in (model, true))
+    return np.square(ours - theirs).mean() ** 0.5 / np.std(theirs - theirs.mean(1, keepdims=True))
 
 
 def steps(args):
