@@ -27,6 +27,7 @@ from minipeft import (
     train,
 )
 from minipeft.cli import main
+from minipeft.compare import Plan
 from minipeft.files import read_safetensors, unload, write_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.quantize import NF4, Int8, dequantized, nf4_values
@@ -384,6 +385,15 @@ def test_from_the_command_line(tmp_path, capsys):
     assert read_run(out).peft.model.quantization == "nf4"
     code, error = call("train", *common, *data, "--method", "full")
     assert code == 2 and "cannot train" in error["error"]
+
+
+def test_a_comparison_quantises_the_base_of_every_run(tmp_path):
+    plan = Plan("weights/tiny", tmp_path, {"t": ("--task", "sentiment")}, ("lora",), quantize="int8")
+    for name in ("lora", "lora_random", "few_shot"):
+        words = plan.run("t", name).words
+        assert words[words.index("--quantize") + 1] == "int8"
+    plain = Plan("weights/tiny", tmp_path, {"t": ("--task", "sentiment")}, ("lora",))
+    assert "--quantize" not in plain.run("t", "lora").words
 
 
 # -------------------------------------------------------------------------------------------------- a device
