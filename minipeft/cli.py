@@ -123,9 +123,12 @@ def parser():
 
 
 def model_options(p):
-    """--model, --device."""
+    """--model, --device, --quantize."""
     p.add_argument("--model", default=TINY, help="a folder, a published name (gpt2), or random:NAME")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="cuda needs CuPy and a GPU")
+    p.add_argument(
+        "--quantize", choices=("int8", "nf4"), help="hold the base in 8 or 4 bits: see quantize.py"
+    )
 
 
 def adapter_options(p):

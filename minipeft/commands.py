@@ -25,7 +25,7 @@ def compare_command(args):
     try:
         comparison = compare(
             args.model, out, sources, methods, args.device, args.seeds, args.sweep, args.budget, scored,
-            progress=not args.quiet, command=command, **given_settings(args),
+            quantize=args.quantize, progress=not args.quiet, command=command, **given_settings(args),
         )  # fmt: skip
     except KeyboardInterrupt as stop:
         when = str(stop) or "before the report was written"
@@ -39,11 +39,11 @@ def compare_command(args):
 
 def train_command(args):
     """Fine-tune a model by one method."""
-    from .runs import load_model, make_method, run
+    from .runs import make_method, run
 
     method, settings = make_method(args.method, args.set), given_settings(args)
     check_data(args)  # before a large model is loaded
-    model = load_model(args.model, device=args.device)
+    model = load_base(args)
     task = chosen_task(args, model.tokenizer)
     out = args.out or f"runs/{args.method}-{time.strftime('%Y%m%d-%H%M%S')}"
     model, student = distillation(args, model, out)
@@ -108,10 +108,9 @@ def generate_command(args):
     With several --adapter, the same prompt under each of them; as JSON {name: text}.
     """
     from .named_adapters import generate_under, load_named, named_folders
-    from .runs import load_model
 
     folders = named_folders(args.adapter or ["none"])
-    peft = load_named(load_model(args.model, device=args.device), folders)
+    peft = load_named(load_base(args), folders)
     prompts = args.prompt or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not prompts:
         raise InputError("no prompt: give one as an argument, or lines on standard input")
@@ -157,10 +156,9 @@ def chat_command(args):
     """Continue what is typed, line by line, and switch between adapters by name."""
     from .chat import Chat
     from .named_adapters import load_named, named_folders
-    from .runs import load_model
 
     folders = named_folders(args.adapter or [])
-    peft = load_named(load_model(args.model, device=args.device), folders)
+    peft = load_named(load_base(args), folders)
     peft.set_adapter(next(iter(folders), peft.active_adapter))
     settings = generation_settings(args)
     if not settings.pop("do_sample"):
@@ -171,7 +169,6 @@ def chat_command(args):
 def serve_command(args):
     """Answer OpenAI's completions interface over HTTP: the base and each adapter are models, by name."""
     from .named_adapters import load_named, named_folders
-    from .runs import load_model
 
     try:
         from .serve.app import LOOPBACK, make_app, make_server
@@ -180,7 +177,7 @@ def serve_command(args):
 
     folders = {name: folder for name, folder in named_folders(args.adapter or []).items() if folder}
     base = Path(args.model).resolve().name
-    peft = load_named(load_model(args.model, device=args.device), folders, base)
+    peft = load_named(load_base(args), folders, base)
     hosts = LOOPBACK if args.host in LOOPBACK else ["*"]
     app = make_app(peft, base, hosts, args.batch, args.queue)
     server, sockets = make_server(app, args.host, args.port)
@@ -211,10 +208,10 @@ def gradcheck_command(args):
     from .data import pack
     from .gradcheck import TOLERANCE, gradcheck
     from .peft_model import PeftModel
-    from .runs import load_model, make_method
+    from .runs import make_method
 
     method = make_method(args.method, args.set)
-    model = load_model(args.model, dtype="float64", device=args.device)
+    model = load_base(args, "float64")
     rng, V = np.random.default_rng(args.seed), model.config.vocab_size
     batch = pack([(rng.integers(0, V, p), rng.integers(0, V, c)) for p, c in ((3, 4), (0, 5), (2, 3))])
     bar = None if args.quiet else lambda names: tqdm(names, desc="gradcheck", unit="tensor")
@@ -361,12 +358,18 @@ def chosen_task(args, tokenizer=None):
     return task_of(args.task)
 
 
+def load_base(args, dtype="float32"):
+    """The model of --model, on --device, quantised if --quantize says so."""
+    from .runs import load_model
+
+    return load_model(args.model, dtype, args.device, args.quantize)
+
+
 def load_with_adapter(args):
     """The model of --model, with the adapter of --adapter if there is one."""
     from .peft_model import PeftModel
-    from .runs import load_model
 
-    model = load_model(args.model, device=args.device)
+    model = load_base(args)
     return PeftModel.from_pretrained(model, args.adapter) if args.adapter else PeftModel(model)
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: safetensors in and out, GPT-2 folders as on the Hugging Face hub, and downloading them."""
 
 import json
+import mmap
 import os
 import re
 import tempfile
@@ -52,6 +53,14 @@ def read_safetensors(path, skip=()):
             stored = (stored.astype(np.uint32) << 16).view(np.float32)
         tensors[name] = stored.reshape(info["shape"])
     return tensors, metadata
+
+
+def unload(array):
+    """Give back the memory that a mapped array's file takes by now; it is read again if asked for."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    if isinstance(array, mmap.mmap):
+        array.madvise(mmap.MADV_DONTNEED)
 
 
 def write_safetensors(path, tensors, metadata=None):
@@ -171,7 +180,15 @@ def weight_files(folder):
 
 
 def save_gpt2(model, folder, dtype=None):
-    """Write a folder that `transformers` and `load_gpt2` load. dtype: to store in, else as it is."""
+    """Write a folder that `transformers` and `load_gpt2` load. dtype: to store in, else as it is.
+
+    Raises InputError for a quantised model: the format has no place for its codes.
+    """
+    if model.quantization:
+        raise InputError(
+            f"{folder}: the weights are {model.quantization} and the file holds floats: save the model that "
+            "this one was made from, or model.dequantized()"
+        )
     folder = Path(folder)
     config = asdict(model.config) | {
         "architectures": ["GPT2LMHeadModel"],

@@ -18,6 +18,7 @@ from . import ops
 from .backend import generator, like, xp_for, xp_of
 from .errors import InputError
 from .methods.base import Method, add_dx, add_grads
+from .quantize import Quantized, dequantized, quantizer
 
 # ------------------------------------------------------------------------------------- configuration
 
@@ -458,6 +459,34 @@ class GPT2:
         from .files import save_gpt2
 
         save_gpt2(self, folder, dtype)
+
+    def quantized(self, kind):
+        """This model with the linear layers' weights in fewer bits, "int8" or "nf4": see `quantize`.
+
+        All else is shared with this one, which one may drop. Of arrays that are mapped from a file only one
+        is in memory at a time. Raises InputError for another kind, and for a model that is quantised already.
+        """
+        from .files import unload
+
+        if self.quantization:
+            raise InputError(f"this model is {self.quantization} already: quantise the one it was made from")
+        quantize, weights = quantizer(kind), dict(self.weights)
+        for name in self.config.linear_layers():
+            W = self.weights[f"{name}.weight"]
+            weights[f"{name}.weight"] = quantize(W)
+            unload(W)
+        return GPT2(self.config, weights, self.tokenizer, self.name)
+
+    def dequantized(self):
+        """This model with plain arrays for all weights: a quantised one's as far as its codes tell."""
+        weights = {name: dequantized(W) for name, W in self.weights.items()}
+        return GPT2(self.config, weights, self.tokenizer, self.name)
+
+    @property
+    def quantization(self):
+        """How the linear layers' weights are quantised: "int8", "nf4", or None."""
+        kinds = (W.kind for W in self.weights.values() if isinstance(W, Quantized))
+        return next(kinds, None)
 
     @property
     def dtype(self):

@@ -13,6 +13,7 @@ Nothing here writes into an array that it was given.
 import numpy as np
 
 from .backend import xp_of
+from .quantize import Quantized, quantized_times, quantized_times_transposed
 
 L2_BYTES = 1 << 19  # elementwise chains work through blocks of rows of this size: they stay in the L2 cache
 HEAD_ROWS = 512  # rows of logits that exist at a time: enough for BLAS to run at full rate
@@ -34,7 +35,7 @@ def linear(x, W, b, wants=frozenset(), reads=True):
     reads: False where the cache alone is wanted. Then y is NaN: whoever reads it all the same will see.
     """
     if reads:
-        y = x @ W  # (N, O)
+        y = times(x, W)  # (N, O)
         y += b
     else:
         y = xp_of(x).full((len(x), len(b)), np.nan, dtype=x.dtype)
@@ -44,13 +45,23 @@ def linear(x, W, b, wants=frozenset(), reads=True):
 def linear_backward(dy, cache):
     r"""$dx = dy\,W^T$, $dW = x^T dy$, $db = \sum_n dy_n$; each only if wanted, dx else None."""
     x, W, wants = cache
-    dx = dy @ W.T if "x" in wants else None  # (N, I)
+    dx = times_transposed(dy, W) if "x" in wants else None  # (N, I)
     grads = {}
     if "weight" in wants:
         grads["weight"] = x.T @ dy  # (I, O)
     if "bias" in wants:
         grads["bias"] = dy.sum(0)  # (O,)
     return dx, grads
+
+
+def times(x, W):
+    """x W.  x (N, I), W (I, O), a plain array or quantised -> (N, O)."""
+    return quantized_times(x, W) if isinstance(W, Quantized) else x @ W
+
+
+def times_transposed(dy, W):
+    """forward: x W; its dx = dy W^T.  dy (N, O) -> (N, I)."""
+    return quantized_times_transposed(dy, W) if isinstance(W, Quantized) else dy @ W.T
 
 
 # --------------------------------------------------------------------------------------- layer norm

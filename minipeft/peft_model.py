@@ -13,6 +13,7 @@ from .methods import Chain, Method
 from .methods.linear.combine import combined_adapter
 from .mixed_model import BASE, MixedModel
 from .parallel import map_shards, num_threads
+from .quantize import check_can_train, dequantized
 
 
 @dataclass
@@ -45,10 +46,12 @@ class Attached:
             )
         xp = xp_of(model.weights["wte.weight"])
         own = method.init(model, np.random.default_rng(seed))
+        selected = [name for name in model.weights if method.select(name, model.config)]
+        check_can_train(model.weights, selected)
         dtype_of = lambda a: a.dtype if a.dtype.kind in "iu" else model.dtype  # indices stay integers
         tensors = {name: xp.array(a, dtype=dtype_of(a)) for name, a in own.items()}
         weights = model.weights | method.rebase(model.weights, tensors)
-        selected = {name: w.copy() for name, w in weights.items() if method.select(name, model.config)}
+        selected = {name: weights[name].copy() for name in selected}
         everything = tensors | selected
         trainable = {name: a for name, a in everything.items() if method.trains(name)}
         return cls(method, tensors, selected, weights | selected, trainable)
@@ -303,8 +306,12 @@ class PeftModel:
         return peft
 
     def merge_and_unload(self):
-        """A plain GPT2 with the same logits. Raises InputError where a method cannot be merged."""
+        """A plain GPT2 with the same logits. Raises InputError where a method cannot be merged.
+
+        A quantised base is dequantised first: what comes out has floats for all weights.
+        """
         weights = self.step().weights  # `start` may have to bring the selected ones up to date
+        weights = {name: dequantized(W) for name, W in weights.items()}
         weights = weights | {name: weights[name].copy() for name in self.selected}  # training may go on
         weights |= self.method.merge(weights, self.tensors)
         return GPT2(self.config, weights, self.tokenizer, self.model.name)

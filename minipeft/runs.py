@@ -22,11 +22,14 @@ from .train import Training, evaluate, train
 TASK_ROWS = {"train": 2000, "validation": 100, "test": 200}  # rows of a built-in task
 
 
-def load_model(spec, dtype="float32", device="cpu"):
+def load_model(spec, dtype="float32", device="cpu", quantize=None):
     """A folder or published name, as `GPT2.from_pretrained` takes it, or "random:" and one of those.
 
-    "random:gpt2" has that shape, "random:weights/tiny" that folder's shape and tokenizer.
+    "random:gpt2" has that shape, "random:weights/tiny" that folder's shape and tokenizer. quantize: "int8" or
+    "nf4", as `GPT2.quantized` takes it.
     """
+    if quantize:
+        return load_model(spec, dtype, device).quantized(quantize)
     if not spec.startswith("random:"):
         return GPT2.from_pretrained(spec, dtype=dtype, device=device)
     name = spec.removeprefix("random:")
@@ -156,6 +159,7 @@ def run(model, method, out, task, seed=0, progress=True, student=None, **setting
         "method": type(method).__name__,
         "configuration": asdict(method),
         "model": model.name,
+        "quantization": model.quantization,
         **source,
         "trainable": peft.num_trainable,
         "parameters": peft.num_parameters,

@@ -30,15 +30,15 @@ __all__ = ["Plan", "compare", "in_terminal"]
 
 def compare(
     model, out, sources, methods=None, device="cpu", seeds=1, sweep=(), budget=None, scored=True,
-    progress=True, command="", **settings,
+    quantize=None, progress=True, command="", **settings,
 ):  # fmt: skip
     """Run the baselines and methods on every task; write results.json, the report and its pictures to `out`.
 
     sources: {task: what a command is told of its data}, such as {"sentiment": ("--task", "sentiment")};
     scored: False where that data has a loss and no score. methods: names, or ["all"]; without them those in
     `recipes.DEFAULT`. seeds: runs of each method. sweep: as in `sweep.read_sweep`. budget: "2m", the time for
-    the whole, instead of steps. settings: of `Training`, for all methods alike. command: what the user
-    typed, for the report.
+    the whole, instead of steps. quantize: "int8" or "nf4", the base in fewer bits. settings: of
+    `Training`, for all methods alike. command: what the user typed, for the report.
 
     Returns what results.json holds: {"rows": the table, "runs": all results, "findings", "versions", ...}.
     What `out` holds already from the same command is not run again. Raises InputError for bad settings
@@ -47,14 +47,16 @@ def compare(
     names = names_of(methods, scored)
     if list(methods or ()) == ["all"]:
         names = [name for name in names if name != "lora_random" or not model.startswith("random:")]
-    plan = Plan(model, Path(out), sources, tuple(names), device, seeds, settings, read_sweep(sweep, names))
+    swept = read_sweep(sweep, names)
+    plan = Plan(model, Path(out), sources, tuple(names), device, seeds, settings, swept, quantize)
     check(plan, budget)
     results, steps = run_all(plan, budget, progress)
     rows = rows_of(results)
     if all("failed" in row for row in rows):
         raise InputError(f"all {len(results)} runs failed; the first: {results[0]['failed']}")
     comparison = {
-        "model": model, "device": device, "command": command, "seed": plan.first_seed, "seeds": seeds,
+        "model": model, "quantization": quantize, "device": device, "command": command,
+        "seed": plan.first_seed, "seeds": seeds,
         "settings": settings, "sweep": plan.sweep, "budget": budget and {"asked": budget, "steps": steps},
         "versions": versions(), "machine": this_machine(device), "date": time.strftime("%Y-%m-%d %H:%M"),
         "wall_seconds": sum(r.get("wall_seconds", 0) for r in results),

@@ -56,7 +56,7 @@ class Plan:
     names     of baselines and methods, as in `recipes`
     seeds     runs of each method;  settings["seed"] is the first
     settings  of `Training`, for all methods alike: they come before a recipe's
-    sweep     {name: values}, see `sweep`
+    sweep     {name: values}, see `sweep`;  quantize  "int8" or "nf4"; None: the base is as it is
     """
 
     model: str
@@ -67,6 +67,7 @@ class Plan:
     seeds: int = 1
     settings: dict = field(default_factory=dict)
     sweep: dict = field(default_factory=dict)
+    quantize: str | None = None
 
     @property
     def first_seed(self):
@@ -103,7 +104,8 @@ class Plan:
         label = ",".join(f"{key}={value}" for key, value in variant).replace("/", "_")
         folder = Path(self.out) / task / name / label / f"seed-{seed}"
         model = f"random:{self.model}" if name == "lora_random" else self.model
-        words = ["--model", model, "--device", self.device, *source]
+        words = ["--model", model, "--device", self.device]
+        words += [*(["--quantize", self.quantize] if self.quantize else []), *source]
         if name in BASELINES:
             words = ["evaluate", *words, *BASELINE_WORDS[name]]
             if "on_long" in self.settings:

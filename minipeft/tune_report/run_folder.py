@@ -85,7 +85,7 @@ def read_run(folder, model=None, task=None, data=None):
     model = model or result.get("model") or read_if_there(folder / "adapter_config.json").get(BASE)
     if model is None:
         raise InputError(f"{folder}: its files do not name the model that was trained on: give --model")
-    peft = PeftModel.from_pretrained(load_model(model), folder)
+    peft = PeftModel.from_pretrained(load_model(model, quantize=result.get("quantization")), folder)
     pairs, rows = rows_of(result, task, data)
     if pairs is not None:
         on_long = settings.get("on_long", Training.on_long)

@@ -15,6 +15,7 @@ import numpy as np
 from ..methods import LoRA, VeRA
 from ..methods.hybrid.gated import GatedLoRA
 from ..pictures import figure, heat_map, line_style, log_scale, save
+from ..quantize import dequantized
 from .section import Section, by_layer, layers
 
 LOW_RANK = (LoRA, VeRA, GatedLoRA)  # DoRA and LoRA+ are LoRA, too
@@ -76,9 +77,9 @@ def changes(run, method):
         if method.acts_on(name):
             own = {k: t.astype("float64") for k, t in tensors.items() if k.startswith((f"{name}.", "vera_"))}
             key = f"{name}.weight"
-            W = weights[key].astype("float64")
+            W = dequantized(weights[key]).astype("float64")
             merged = method.merge({key: W}, own)[key]
-            W = base[key].astype("float64") if pissa else W
+            W = dequantized(base[key]).astype("float64") if pissa else W
             yield name, W, merged - W
 
 
@@ -89,7 +90,8 @@ def gated_changes(tensors, weights, config):
         name = f"h.{i}.attn.c_attn"
         for qv, third in (("q", slice(0, C)), ("v", slice(2 * C, 3 * C))):
             A, B = (tensors[f"{name}.gated_{qv}_{part}"].astype("float64") for part in "AB")
-            yield f"{name} ({qv})", weights[f"{name}.weight"][:, third].astype("float64"), A @ B
+            W = dequantized(weights[f"{name}.weight"])[:, third]
+            yield f"{name} ({qv})", W.astype("float64"), A @ B
 
 
 def of_change(W, dW):

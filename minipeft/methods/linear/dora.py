@@ -18,8 +18,11 @@ With dropout PEFT drops inputs of the change alone: y = x W + b + (g - 1) (x~ W)
 from copy import copy
 from dataclasses import dataclass
 
+import numpy as np
+
 from ... import ops
-from ...backend import to_host, xp_of
+from ...backend import xp_of
+from ...quantize import dequantized
 from ..base import Method, add_dx
 from .lora import LoRA
 
@@ -32,16 +35,22 @@ class DoRA(LoRA):
     """
 
     def init(self, model, rng):
-        """A and B as in LoRA; m = n, so that g = 1 and nothing changes at first."""
-        tensors = super().init(model, rng)
-        keys = [key.replace(".lora_A", ".weight") for key in tensors if key.endswith(".lora_A")]
-        weights = {key: to_host(model.weights[key]) for key in keys}
-        norms = self.norms(weights | self.rebase(weights, tensors), tensors)
-        return tensors | {magnitude(name): n for name, n in norms.items()}
+        """A and B as in LoRA; room for m."""
+        layers = self.checked_targets(model.config)
+        return super().init(model, rng) | {magnitude(name): np.zeros(O) for name, (_, O) in layers.items()}
+
+    def rebase(self, weights, tensors):
+        """As LoRA's; m = n of what there is then, so that g = 1 and nothing changes at first."""
+        rebased = super().rebase(weights, tensors)
+        for name, n in self.norms(weights | rebased, tensors).items():
+            tensors[magnitude(name)][...] = n
+        return rebased
 
     def norms(self, weights, tensors):
         """{layer: n (O,)} of every target; one V at a time, for together they are as large as the model."""
-        V = ((name, weights[f"{name}.weight"] + update) for name, update in self._updates(tensors))
+        V = (
+            (name, dequantized(weights[f"{name}.weight"]) + update) for name, update in self._updates(tensors)
+        )
         return {name: xp_of(v).linalg.norm(v, axis=0) for name, v in V}
 
     def held(self, weights, tensors):

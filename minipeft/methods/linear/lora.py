@@ -13,6 +13,7 @@ import numpy as np
 from ... import ops
 from ...backend import to_host
 from ...errors import InputError
+from ...quantize import dequantized, requantized
 from ..base import Method
 from .pissa import principal_factors
 from .targets import by_pattern, matches, target_layers
@@ -50,7 +51,8 @@ class LoRA(Method):
         for name, (I, O) in layers.items():
             R = self.rank(name)
             if self.init_lora_weights == "pissa":
-                A, B = principal_factors(to_host(model.weights[f"{name}.weight"]), R, self.scaling(name))
+                W = to_host(dequantized(model.weights[f"{name}.weight"]))
+                A, B = principal_factors(W, R, self.scaling(name))
             else:
                 bound = 1 / I**0.5
                 gaussian = self.init_lora_weights == "gaussian"
@@ -62,8 +64,11 @@ class LoRA(Method):
         return tensors
 
     def rebase(self, weights, tensors):
-        """W - s A B where A and B began as a part of W: PiSSA's."""
-        return LoRA.unmerge(self, weights, tensors) if self.init_lora_weights == "pissa" else {}
+        """W - s A B where A and B began as a part of W: PiSSA's. A quantised W is quantised again."""
+        if self.init_lora_weights != "pissa":
+            return {}
+        bases = {name: (weights[f"{name}.weight"], d) for name, d in self._updates(tensors)}
+        return {f"{name}.weight": requantized(dequantized(W) - d, W) for name, (W, d) in bases.items()}
 
     def acts_on(self, name):
         """Is the linear layer `name` a target?"""

@@ -5,6 +5,7 @@ import numpy as np
 from ...backend import to_host
 from ...data import pack
 from ...errors import InputError
+from ...quantize import check_can_train
 
 KINDS = ("random", "magnitude", "fisher")
 
@@ -15,6 +16,7 @@ def choose(model, names, K, importance, pairs, rng):
     A parameter with none of them is left out. pairs: of token ids, for "fisher". Raises InputError for an
     importance that is not known.
     """
+    check_can_train(model.weights, names)  # before Fisher information is taken
     weights = {name: model.weights[name] for name in names}
     sizes = [w.size for w in weights.values()]
     if importance == "random":
