@@ -38,6 +38,8 @@ class Attached:
     @classmethod
     def on(cls, model, methods, seed):
         """The adapter as it begins. Raises InputError where a setting does not fit the model."""
+        from .files import unload
+
         method = methods if isinstance(methods, Method) else Chain(methods)
         if method.num_virtual_tokens >= model.config.n_positions:
             raise InputError(
@@ -52,6 +54,8 @@ class Attached:
         tensors = {name: xp.array(a, dtype=dtype_of(a)) for name, a in own.items()}
         weights = model.weights | method.rebase(model.weights, tensors)
         selected = {name: weights[name].copy() for name in selected}
+        for name in selected:
+            unload(weights[name])  # the copy is what is read from here on
         everything = tensors | selected
         trainable = {name: a for name, a in everything.items() if method.trains(name)}
         return cls(method, tensors, selected, weights | selected, trainable)
