@@ -1,0 +1,108 @@
+"""What each measure of docs/performance.md brings: a training step with it and without it, in turn.
+
+    python benchmarks/measures.py --data e2e.jsonl --tokenizer FOLDER
+
+GPT-2 small's shape, LoRA r=8 on c_attn, float32, batches of 8 rows of the data. Each measure is undone by a
+few lines here, and the two steps are timed A B A B on the same batches in this process. The table has the
+medians and their ratio, above 1 where the measure pays.
+"""
+
+import argparse
+import statistics
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import islice
+from unittest.mock import patch
+
+import numpy as np
+
+from minipeft import GPT2, LoRA, PeftModel, gpt2, ops, pack, peft_model
+from minipeft.data import batches, load_pairs, load_tokenizer
+
+
+def tanh_gelu(u, wants=frozenset()):
+    """GELU as the formula has it, with tanh."""
+    y, slope = np.empty_like(u), np.empty_like(u) if "x" in wants else None
+    k, a = ops.GELU_K, ops.GELU_A
+    for r in ops.row_blocks(u):
+        x = u[r]
+        t = np.tanh(k * (x + a * x * x * x))
+        y[r] = 0.5 * x * (1 + t)
+        if slope is not None:
+            slope[r] = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * k * (1 + 3 * a * x * x)
+    return y, slope
+
+
+def padded(batch):
+    """The batch with every sequence as long as the longest: what a framework without packing computes."""
+    longest, pairs = max(batch.layout.lengths), []
+    for a, b in batch.layout.spans:
+        ids, first = batch.ids[a:b].tolist(), int(np.flatnonzero(batch.labelled[a:b])[0])
+        pairs.append((ids[:first], ids[first:] + [0] * (longest - (b - a))))
+    wide = pack(pairs)
+    rows = np.concatenate(
+        [np.arange(n) < m for n, m in zip(wide.layout.lengths, batch.layout.lengths, strict=True)]
+    )
+    return replace(wide, labelled=wide.labelled & rows)
+
+
+def all_labelled(batch):
+    """The batch with a label for every token: the head works on every row."""
+    return replace(batch, labelled=np.ones_like(batch.labelled))
+
+
+MEASURES = {  # what it is: (the context that undoes it, what the batch becomes without it)
+    "sequences one after another, no padding": (None, padded),
+    "the head on labelled rows alone": (None, all_labelled),
+    "no gradient, and nothing kept, for what is frozen": (
+        lambda: patch.object(gpt2.Step, "wants", lambda step, place: {"weight", "bias", "x"}),
+        None,
+    ),
+    "a thread for each share of the batch, not threads inside BLAS": (
+        lambda: patch.object(peft_model, "num_threads", lambda: 1),
+        None,
+    ),
+    "elementwise work in blocks that fit the L2 cache": (
+        lambda: patch.object(ops, "L2_BYTES", 1 << 40),
+        None,
+    ),
+    "the head in chunks of 512 rows, not 64": (lambda: patch.object(ops, "HEAD_ROWS", 64), None),
+    "GELU by a sigmoid, in place": (lambda: patch.object(ops, "gelu", tanh_gelu), None),
+}
+
+
+def main():
+    """Time every measure, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="rows with prompt and completion")
+    parser.add_argument("--tokenizer", required=True, help="a folder with GPT-2's tokenizer")
+    parser.add_argument("--model", default="gpt2", help="a published size")
+    parser.add_argument("--steps", type=int, default=7, help="pairs of steps for each measure")
+    args = parser.parse_args()
+    model = GPT2.random(args.model, tokenizer=load_tokenizer(args.tokenizer))
+    peft = PeftModel(model, LoRA(r=8, target_modules=("attn.c_attn",)))
+    pairs, _ = load_pairs(args.data, peft)
+    stream = batches(pairs, 8, np.random.default_rng(0))
+    print("| measure | without | with | ratio |\n|---|---:|---:|---:|")
+    for name, (context, change) in MEASURES.items():
+        seconds = {"without": [], "with": []}
+        for batch in islice(stream, args.steps + 1):
+            with context() if context else nullcontext():
+                seconds["without"].append(timed(peft, change(batch) if change else batch))
+            seconds["with"].append(timed(peft, batch))
+        without, with_it = (statistics.median(s[1:]) for s in seconds.values())  # the first warms up
+        print(f"| {name} | {without:.2f} s | {with_it:.2f} s | {without / with_it:.2f} |", flush=True)
+
+
+def timed(peft, batch):
+    """Seconds of one forward and backward pass."""
+    begin = time.perf_counter()
+    peft.loss_and_grads(batch)
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    main()
