@@ -1,12 +1,10 @@
 """AdamW, learning-rate schedules, clipping."""
 
 import math
-from functools import partial
 
 from .backend import xp_of
 from .errors import InputError
 from .ops import row_blocks
-from .parallel import parallel
 
 
 class AdamW:
@@ -33,11 +31,11 @@ class AdamW:
                 self.m[name], self.v[name] = xp_of(p).zeros_like(p), xp_of(p).zeros_like(p)
             decay = self.weight_decay if p.ndim > 1 else 0.0
             rate = self.learning_rate * self.lr_scale(name)
-            parallel(partial(self._update, p, g, self.m[name], self.v[name], rate, decay), row_blocks(p))
+            for r in row_blocks(p):
+                self._update(p[r], g[r], self.m[name][r], self.v[name][r], rate, decay)
 
-    def _update(self, p, g, m, v, rate, decay, rows):
+    def _update(self, p, g, m, v, rate, decay):
         xp, (b1, b2) = xp_of(p), self.betas
-        p, g, m, v = p[rows], g[rows], m[rows], v[rows]
         m *= b1
         m += (1 - b1) * g
         v *= b2
@@ -58,18 +56,12 @@ def clip_grads(grads, max_norm):
 
     The scale is max_norm / (norm + 1e-6), as in PyTorch.
     """
-    norm = math.sqrt(
-        float(sum(map(sum_of_squares, grads.values())))
-    )  # one number leaves a GPU, whatever the number of gradients
+    square = sum((g * g).sum(dtype="float64") for g in grads.values())
+    norm = math.sqrt(float(square))  # one number leaves a GPU, whatever the number of gradients
     if norm > max_norm:
         for g in grads.values():
             g *= max_norm / (norm + 1e-6)
     return norm
-
-
-def sum_of_squares(g):
-    """The sum of the squares of all elements, in double precision, as a 0-d array."""
-    return sum(parallel(lambda rows: (g[rows] * g[rows]).sum(dtype="float64"), row_blocks(g)))
 
 
 def linear_schedule(t):
