@@ -21,7 +21,7 @@ from .data import batches, load_pairs, load_tokenizer
 from .errors import InputError
 from .flops import step_flops
 from .optim import AdamW
-from .parallel import num_threads
+from .parallel import map_shards, num_threads
 from .peft_model import PeftModel
 from .runs import load_model, make_method, peak_memory_mb
 
@@ -98,8 +98,8 @@ def forward_alone(peft, batch):
     The loss passes nothing back, so `gpt2.loss_and_grads` ends after it.
     """
     loss_op = (lambda x, W, labels, wants: ops.lm_loss(x, W, labels), lambda dloss, cache: (None, {}))
-    shards = batch.split(peft.num_shards)
-    gpt2.loss_and_grads(shards, [peft.step(learns=True)] * len(shards), loss_op)
+    step = peft.step(learns=True)
+    map_shards(lambda shard: gpt2.loss_and_grads(shard, step, loss_op), batch.split(peft.num_shards))
 
 
 def sgemm_rate(device):

@@ -144,23 +144,23 @@ class Distilled(PeftModel):
         room = self.teacher.config.n_positions - self.teacher.num_virtual_tokens
         return max(super().num_virtual_tokens, self.config.n_positions - room)
 
-    def shards_loss_and_grads(self, shards, steps):
-        """As in PeftModel. The teacher reads the shards first, without dropout, and keeps nothing."""
-        shards = [self._compared(shard) for shard in shards]
-        return gpt2.loss_and_grads(shards, steps, (self._loss_op(shards), distill_loss_backward))
+    def shard_loss_and_grads(self, shard, step):
+        """As in PeftModel. The teacher reads the shard first, without dropout, and keeps nothing."""
+        shard = self._compared(shard)
+        return gpt2.loss_and_grads(shard, step, (self._loss_op(shard), distill_loss_backward))
 
     def loss(self, batch):
         """The mean mixed loss over the batch's labelled tokens, as a float, without gradients or dropout."""
         self.check_batch(batch, self.num_virtual_tokens)
-        shards = [self._compared(shard) for shard in batch.split(self.num_shards)]
-        x, labels, _ = gpt2.predictions(shards, self.step())
-        loss, _ = self._loss_op(shards)(x, self.weights[f"{self.config.head}.weight"], labels)
+        batch = self._compared(batch)
+        x, labels, _ = gpt2.predictions(batch, self.step())
+        loss, _ = self._loss_op(batch)(x, self.weights[f"{self.config.head}.weight"], labels)
         return float(loss) / len(labels)
 
-    def _loss_op(self, shards):
+    def _loss_op(self, batch):
         """`distill_loss` with the teacher's part filled in, to be called as `ops.lm_loss` is."""
         step = self.teacher.step()
-        x_t, _, _ = gpt2.predictions(shards, step)
+        x_t, _, _ = gpt2.predictions(batch, step)
         W_t = step.weights[f"{step.config.head}.weight"]
         return lambda x, W, labels, wants=frozenset(): distill_loss(
             x, W, x_t, W_t, labels, self.temperature, self.weight, wants

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import ops
-from .backend import generator, like, to_host, xp_for, xp_of
+from .backend import generator, like, xp_for, xp_of
 from .errors import InputError
 from .methods.base import Method, add_dx, add_grads
-from .parallel import parallel
 from .quantize import Quantized, dequantized, quantizer
 
 # ------------------------------------------------------------------------------------- configuration
@@ -335,14 +334,14 @@ def embed(ids, layout, step):
     return x, layout, (tokens, site, positions, drop)
 
 
-def embed_backward(dx, cache, step, grads):
-    """dx (N', C); adds to `grads`, gradients by name: the table's to the head's, where the two are tied."""
+def embed_backward(dx, cache, step):
+    """dx (N', C) -> gradients by name."""
     tokens, site, positions, drop = cache
     dx = ops.dropout_backward(dx, drop)
-    grads |= named("wpe", ops.embedding_backward(dx, positions, grads.get("wpe.weight")))
+    grads = named("wpe", ops.embedding_backward(dx, positions))
     dx, g = step.method.embed_backward(dx, site, step)
     add_grads(grads, g)
-    grads |= named("wte", ops.embedding_backward(dx, tokens, grads.get("wte.weight")))
+    return add_grads(grads, named("wte", ops.embedding_backward(dx, tokens)))
 
 
 def forward(ids, layout, step):
@@ -356,94 +355,59 @@ def forward(ids, layout, step):
     return x, layout, caches
 
 
-def backward(dxs, caches, steps, grads):
-    """[dx (N', C), ...], one of each shard; adds to `grads`, gradients by name. -> grads.
-
-    The shards go down the layers side by side, and a layer's gradients are added up before the next layer:
-    so there are never two of a whole model's. Stops below the lowest block in which something trains.
-    """
-    step = steps[0]
+def backward(dx, caches, step):
+    """dx (N', C) -> gradients by name. Stops below the lowest block in which something trains."""
+    grads = {}
     for layer in reversed(range(step.config.n_layer)):
         if step.lowest > step.depth(f"h.{layer}.mlp"):
             return grads
         run = checkpointed_block_backward if step.checkpointing else block_backward
-        of_layer = [cache.pop() for cache in caches]  # pop: a layer's activations go when they are used
-        dxs, g = added_up(parallel(run, dxs, of_layer, steps))
+        dx, g = run(dx, caches.pop(), step)  # pop: a layer's activations go when they are used
         add_grads(grads, g)
     if step.lowest == 0:
-        for dx, cache, step in zip(dxs, caches, steps, strict=True):
-            embed_backward(dx, cache.pop(), step, grads)
+        add_grads(grads, embed_backward(dx, caches.pop(), step))
     return grads
 
 
-def added_up(results):
-    """[(dx, gradients by name), ...] of the shards -> [dx, ...], and the sums of the gradients."""
-    dxs, shards = zip(*results, strict=True)
-    grads = {}
-    for g in shards:
-        add_grads(grads, g)
-    return dxs, grads
+def loss_and_grads(batch, step, loss_op=(ops.lm_loss, ops.lm_loss_backward)):
+    """The SUM of the cross-entropy over the batch's labelled tokens, their number, and its gradients by name.
 
-
-def head_rows(batch, step):
-    """What the head reads of a batch: the rows that predict a labelled token (M, C), these tokens (M,).
-
-    The final norm and the head work on these rows, and on no other.
-    """
-    x, layout, caches = forward(like(step.weights["wte.weight"], batch.ids), batch.layout, step)
-    rows, labels = (like(x, a) for a in batch.targets(layout))
-    a, norm = layer_norm("ln_f", x[rows], step)
-    return a, labels, (norm, rows, layout, caches)
-
-
-def head_rows_backward(da, cache):
-    """da (M, C) -> dx (N', C) after the last block, None if nothing below needs it; gradients by name."""
-    norm, rows, layout, _ = cache
-    da, grads = layer_norm_backward(da, norm)
-    if da is None:
-        return None, grads
-    dx = xp_of(da).zeros((sum(layout.lengths), da.shape[1]), da.dtype)
-    dx[rows] = da  # each row predicts one token, so no row occurs twice
-    return dx, grads
-
-
-def loss_and_grads(shards, steps, loss_op=(ops.lm_loss, ops.lm_loss_backward)):
-    """The SUM of the cross-entropy over a batch's labelled tokens, their number, and its gradients by name.
-
-    shards: the batch in one part or several, each with a step of its own. Each goes up and down the blocks
-    in its own thread; between the two, the head works on the rows of all. loss_op: the head and its loss,
-    forward and backward (distillation has one of its own).
+    Sums, so that parts of a batch, on whatever core or machine, add up. The final norm and the head work
+    on the rows that predict a labelled token, and on no other. loss_op: the head and its loss, forward and
+    backward (distillation has one of its own).
     """
     lm_loss, lm_loss_backward = loss_op
-    a, labels, tops = zip(*parallel(head_rows, shards, steps), strict=True)
-    step, xp, ends = steps[0], xp_of(a[0]), np.cumsum([len(each) for each in a])
+    x, layout, caches = forward(like(step.weights["wte.weight"], batch.ids), batch.layout, step)
+    rows, labels = (like(x, a) for a in batch.targets(layout))
+    a, norm = layer_norm("ln_f", x[rows], step)  # (M, C)
     head = step.config.head
     wants = step.wants("lm_head") & {"x"} | step.wants(head) & {"weight"}
-    W = step.weights[f"{head}.weight"]
-    loss, cache = lm_loss(xp.concatenate(a), W, xp.concatenate(labels), wants)  # (M, C), (V, C), (M,)
+    loss, cache = lm_loss(a, step.weights[f"{head}.weight"], labels, wants)
 
     da, own = lm_loss_backward(1, cache)
-    grads, count = named(head, own), int(ends[-1])
+    grads = named(head, own)
     if da is None:
-        return loss, count, grads
-    dxs, g = added_up(parallel(head_rows_backward, xp.split(da, ends[:-1]), tops))
+        return loss, len(rows), grads
+    da, g = layer_norm_backward(da, norm)
     grads |= g
-    if dxs[0] is None:
-        return loss, count, grads
-    return loss, count, backward(dxs, [caches for *_, caches in tops], steps, grads)
+    if da is None:
+        return loss, len(rows), grads
+    dx = xp_of(x).zeros_like(x)
+    dx[rows] = da  # each row predicts one token, so no row occurs twice
+    return loss, len(rows), add_grads(grads, backward(dx, caches, step))
 
 
-def predictions(shards, step):
-    """What the head reads of all shards (M, C), the labelled tokens (M,), and for each shard the sequences
-    that these are of, by number, on the host.
+def predictions(batch, step):
+    """What the head reads, of the rows that predict a labelled token (M, C), these tokens (M,), and the
+    sequence that each is of (M,), on the host.
 
     For evaluation, and for teachers: it has no backward.
     """
-    a, labels, tops = zip(*parallel(head_rows, shards, [step] * len(shards)), strict=True)
-    sequences = [
-        np.searchsorted(layout.first_rows, to_host(rows), side="right") - 1 for _, rows, layout, _ in tops
-    ]
-    return xp_of(a[0]).concatenate(a), xp_of(a[0]).concatenate(labels), sequences
+    x, layout, _ = forward(like(step.weights["wte.weight"], batch.ids), batch.layout, step)
+    rows, labels = batch.targets(layout)
+    sequences = np.searchsorted(layout.first_rows, rows, side="right") - 1
+    a, _ = layer_norm("ln_f", x[like(x, rows)], step)
+    return a, like(x, labels), sequences
 
 
 def logits(x, step):

@@ -7,13 +7,14 @@ Three parts last as long as training does:
     best so far       a copy of what trains: `train` gives back the best, not the last
 
 Activations and gradients come and go. The forward piles up, block by block, what the backward will need; the
-backward takes it away again, and leaves gradients. On top of either lies the work of whatever is running, in
-each thread. So memory is highest in one of four places, and `schedule` goes through them all:
+backward takes it away again, and leaves gradients, a set in each thread. On top of either lies the work of
+whatever is running. So memory is highest in one of five places, and `moments` goes through them all:
 
     the top block, forward or backward   all activations are there
     the head                             all activations, and the logits of up to 512 rows
     the bottom block, backward           all gradients, which may be more than the activations
-    the embedding, backward              all gradients
+    the embedding, backward              all gradients, and that of wte up to three times
+    clipping                             all gradients, and the square of the largest
 
 What one block keeps and works with is weighed, not listed: the block itself is rehearsed, once for each kind
 of block that the model has, on zeros of the right shape. So the account holds for every method and for
@@ -24,7 +25,7 @@ Not counted: Python and its libraries (some 60 MB), the data, the buffers inside
 
 import tracemalloc
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,15 +84,19 @@ def predict(config, method, batch, dropout=0.0, checkpointing=False, dtype="floa
         )  # fmt: skip
         (started, _), once, _ = measured(lambda: method.start(tensors, step))
         step = replace(step, tensors=started)
-        shards = batch.split(num_threads())
-        moments = list(schedule(shards, step))
+        threads = [list(moments(shard, step)) for shard in batch.split(num_threads())]
 
     trainable = [a for name, a in (tensors | selected).items() if method.trains(name)]
     trains = sum(a.nbytes for a in trainable)
     parameters = sum(map(nbytes, (model.weights, tensors, rebased | selected)))
-    gradients = moments[-1].gradients
-    peak = max(moments, key=lambda moment: moment.total)
-    activations = max(moment.activations for moment in moments)
+    gradients = sum(each[-1].gradients for each in threads)
+    largest = max((a.nbytes for a in trainable), default=0)
+    top = [max(each, key=lambda moment: moment.total) for each in threads]  # taken to come at the same time
+    together = (sum(getattr(each, part) for each in top) for part in ("activations", "gradients", "work"))
+    peak = max(
+        Moment(top[0].where, *together), Moment("clipping", 0, gradients, largest), key=lambda m: m.total
+    )
+    activations = sum(max(moment.activations for moment in each) for each in threads)
     parts = {
         "parameters": (parameters, parameters),
         "gradients": (gradients, peak.gradients),
@@ -108,55 +113,49 @@ def predict(config, method, batch, dropout=0.0, checkpointing=False, dtype="floa
         "sequences": len(batch),
         "tokens": len(batch.ids),
         "labelled": int(batch.labelled.sum()),
-        "threads": len(shards),
+        "threads": len(threads),
     }
 
 
-def schedule(shards, step):
-    """Every Moment of a forward and backward pass, one by one; the last has all gradients.
-
-    The shards do the same thing at the same time, each in its thread: what they take adds up.
-    """
-    config, dtype, n = step.config, step.weights["wte.weight"].dtype, len(shards)
+def moments(shard, step):
+    """One thread's forward and backward, moment by moment; the last one has all its gradients."""
+    config, ids, dtype = step.config, shard.ids, step.weights["wte.weight"].dtype
     zeros = lambda *shape: np.zeros(shape, dtype)
-    embedded = [measured(lambda s=s: gpt2.embed(s.ids, s.layout, step.drawing(0))) for s in shards]
-    held = sum(kept - x.nbytes for (x, *_), kept, _ in embedded)
-    yield Moment("the embedding", 0, 0, sum(most for *_, most in embedded))
-    steps = [replace(step, layout=layout) for (_, layout, _), *_ in embedded]
+    (x, layout, at_bottom), kept, most = measured(lambda: gpt2.embed(ids, shard.layout, step.drawing(0)))
+    yield Moment("the embedding", 0, 0, most)
+    step, shape, held = replace(step, layout=layout), x.shape, kept - x.nbytes
     blocks, kinds = [], {}
     for layer in range(config.n_layer):
         kind = kind_of(layer, step)
         if kind not in kinds:
-            each = [rehearse(layer, x.shape, s) for ((x, *_), *_), s in zip(embedded, steps, strict=True)]
-            kinds[kind] = Rehearsed(*(sum(getattr(r, f.name) for r in each) for f in fields(Rehearsed)))
+            kinds[kind] = rehearse(layer, shape, step)
         blocks.append(kinds[kind])
         held += blocks[-1].kept
         yield Moment(f"block {layer}, forward", held, 0, blocks[-1].up - blocks[-1].kept)
 
-    labels = np.concatenate([shard.targets(s.layout)[1] for shard, s in zip(shards, steps, strict=True)])
-    a, head = zeros(len(labels), config.n_embd), f"{config.head}.weight"
+    rows, labels = shard.targets(layout)
+    a, head = zeros(len(rows), shape[1]), f"{config.head}.weight"
     wants = step.wants("lm_head") & {"x"} | step.wants(config.head) & {"weight"}
     (_, (_, dW)), kept, most = measured(lambda: ops.lm_loss(a, step.weights[head], labels, wants))
-    top = 2 * a.nbytes  # of the labelled rows, the final norm's xhat and y
-    yield Moment("the head", held, 0, top + a.nbytes + most)  # and the y of all shards in one array
+    top = x.nbytes + 2 * a.nbytes  # what left the last block; of its labelled rows, the norm's xhat and y
+    yield Moment("the head", held, 0, top + most)
     if not wants:
         return
-    grads = {} if dW is None else {head: dW}
-    gradients = nbytes(grads)
-    top += kept - gradients + sum(x.nbytes for (x, *_), *_ in embedded)  # da; dx after the last block
+    gradients = 0 if dW is None else dW.nbytes
+    top += kept - gradients + a.nbytes + x.nbytes  # da; the gradient of what left the last block
     for layer in reversed(range(config.n_layer)):
         if step.lowest > step.depth(f"h.{layer}.mlp"):
             break
         yield Moment(f"block {layer}, backward", held, gradients, top + blocks[layer].down)
         held -= blocks[layer].kept
-        gradients += blocks[layer].gradients // n  # the sum of the shards' is as large as one of them
+        gradients += blocks[layer].gradients
     if step.lowest == 0:
-        for (x, _, cache), *_ in embedded:
-            down = lambda x=x, cache=cache: gpt2.embed_backward(zeros(*x.shape), cache, step, grads)
-            _, kept, most = measured(down)
-            yield Moment("the embedding, backward", held, gradients, top + most)
-            gradients += kept
-    yield Moment("all gradients", 0, gradients, 0)
+        own, _, most = measured(lambda: gpt2.embed_backward(zeros(*shape), at_bottom, step))
+        twice = 0 if dW is None or head not in own else dW.nbytes  # a tied wte: both gradients, and their sum
+        own = nbytes(own)
+        yield Moment("the embedding, backward", held, gradients, top + max(most, own + twice))
+        gradients += own - twice
+    yield Moment("the gradients of the threads, added", 0, gradients, 0)
 
 
 def rehearse(layer, shape, step):

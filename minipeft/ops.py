@@ -13,7 +13,6 @@ Nothing here writes into an array that it was given.
 import numpy as np
 
 from .backend import xp_of
-from .parallel import parallel, shares
 from .quantize import Quantized, quantized_times, quantized_times_transposed
 
 L2_BYTES = 1 << 19  # elementwise chains work through blocks of rows of this size: they stay in the L2 cache
@@ -111,36 +110,38 @@ GELU_K, GELU_A = 0.7978845608028654, 0.044715  # sqrt(2/pi), and Hendrycks & Gim
 
 
 def gelu(u, wants=frozenset()):
-    r"""GPT-2's form, $y = \tfrac12 u\,(1 + \tanh(k\,(u + a u^3)))$ (Hendrycks & Gimpel 2016), written as
+    r"""GPT-2's tanh form: $y = \tfrac12 u\,(1 + t)$, $t = \tanh(k\,(u + a u^3))$ (Hendrycks & Gimpel 2016).
 
-    $y = u\,s$,  $s = \sigma(w) = 1/(1 + e^{-w})$,  $w = 2 k\,(u + a u^3)$:  the same number, in fewer steps.
-
-    u (N, F) -> y (N, F). The cache is the slope dy/du, not u: it takes the same room, is cheap while s
+    u (N, F) -> y (N, F). The cache is the slope dy/du, not u: it takes the same room, is cheap while t
     is at hand, and leaves one multiplication to the backward.
 
-    $dy/du = s + y\,(1 - s)\,w'$,  $w' = 2 k\,(1 + 3 a u^2)$
+    $dy/du = \tfrac12 (1 + t) + \tfrac12 u\,(1 - t^2)\,k\,(1 + 3 a u^2)$
     """
     xp = xp_of(u)
     y = xp.empty_like(u)
     slope = xp.empty_like(u) if "x" in wants else None
-    with np.errstate(over="ignore"):  # e^-w may be inf: s is 0 then, as it should be
-        for r in row_blocks(u):
-            x = u[r]
-            square = x * x
-            s = square * (-2 * GELU_K * GELU_A)
-            s -= 2 * GELU_K
-            s *= x  # -w
-            xp.exp(s, out=s)
+    for r in row_blocks(u):
+        x = u[r]
+        square = x * x
+        t = square * GELU_A
+        t += 1
+        t *= x
+        t *= GELU_K
+        xp.tanh(t, out=t)
+        if slope is not None:
+            s = xp.multiply(t, t, out=slope[r])
+            xp.subtract(1, s, out=s)  # 1 - t^2
+            square *= 3 * GELU_A
+            square += 1
+            s *= square
+            s *= x
+            s *= GELU_K  # u (1 - t^2) k (1 + 3 a u^2)
+            s += t
             s += 1
-            xp.divide(1, s, out=s)
-            xp.multiply(x, s, out=y[r])
-            if slope is not None:
-                square *= 6 * GELU_K * GELU_A
-                square += 2 * GELU_K  # w'
-                square *= y[r]
-                d = xp.subtract(1, s, out=slope[r])
-                d *= square
-                d += s
+            s *= 0.5
+        t += 1
+        t *= 0.5
+        xp.multiply(x, t, out=y[r])
     return y, slope
 
 
@@ -242,18 +243,15 @@ def embedding(ids, table, wants=frozenset()):
     return table[ids], (ids, table, wants)
 
 
-def embedding_backward(dy, cache, dtable=None):
-    """dtable[v] += the sum of dy_n over the rows n with ids_n = v: a token seen twice gets both.
-
-    dtable: what to add to, in place (None: zeros). A tied head has formed an array of this size already.
-    """
+def embedding_backward(dy, cache):
+    """dtable[v] = the sum of dy_n over the rows n with ids_n = v: a token seen twice gets both."""
     ids, table, wants = cache
-    if "weight" not in wants:
-        return {}
-    xp = xp_of(dy)
-    dtable = xp.zeros_like(table) if dtable is None else dtable
-    xp.add.at(dtable, ids, dy)
-    return {"weight": dtable}
+    grads = {}
+    if "weight" in wants:
+        xp = xp_of(dy)
+        grads["weight"] = xp.zeros_like(table)
+        xp.add.at(grads["weight"], ids, dy)
+    return grads
 
 
 # --------------------------------------------------------------------------- language-model head and loss
@@ -273,54 +271,24 @@ def lm_loss(x, W, labels, wants=frozenset()):
     dx = xp.empty_like(x) if "x" in wants else None
     dW = xp.zeros_like(W) if "weight" in wants else None
     for i in range(0, len(x), HEAD_ROWS):
-        rows = slice(i, i + HEAD_ROWS)
-        loss += _chunk_loss(x[rows], W, labels[rows], None if dx is None else dx[rows], dW)
-    return loss, (dx, dW)
-
-
-def _chunk_loss(x, W, labels, dx, dW):
-    """The loss of some rows; writes dx (n, C) and adds to dW (V, C), where they are given.
-
-    Each thread has a share of the vocabulary, so that it reads its part of W alone:
-    softmax(z) = e^(z - top) / total, where top and total are put together from those of the shares.
-    """
-    xp = xp_of(x)
-    parts = shares(len(W)) if xp is np else [slice(0, len(W))]
-
-    def exponentials(part):
-        z, label = x @ W[part].T, labels - part.start  # (n, V'), (n,)
-        inside = (label >= 0) & (label < z.shape[1])  # is the row's label in this share?
-        at = xp.arange(len(x)), xp.where(inside, label, 0)
-        at_label = xp.where(inside, z[at], 0)
-        top, total = xp.empty_like(z[:, 0]), xp.empty_like(z[:, 0])
+        chunk, target = x[i : i + HEAD_ROWS], labels[i : i + HEAD_ROWS]
+        z = chunk @ W.T  # (n, V)
         for r in row_blocks(z):
-            e, top[r] = z[r], z[r].max(1)
-            e -= top[r, None]
-            xp.exp(e, out=e)
-            total[r] = e.sum(1)
-        return z, at, inside, at_label, top, total
-
-    e, at, inside, at_label, tops, totals = zip(*parallel(exponentials, parts), strict=True)
-    top = xp.stack(tops).max(0)  # (n,)
-    scales = [xp.exp(each - top) for each in tops]
-    total = sum(each * scale for each, scale in zip(totals, scales, strict=True))
-    loss = (xp.log(total) - (sum(at_label) - top)).sum(dtype=np.float64)
-    if dx is None and dW is None:
-        return loss
-
-    def gradients(part, dz, at, inside, scale):
-        factor = (scale / total)[:, None]
-        for r in row_blocks(dz):
-            dz[r] *= factor[r]  # softmax(z)
-        dz[at] -= inside
+            y, zr = target[r], z[r]
+            rows = xp.arange(len(zr))
+            zr -= zr.max(1, keepdims=True)
+            at_label = zr[rows, y]
+            xp.exp(zr, out=zr)
+            total = zr.sum(1, keepdims=True)
+            loss += (xp.log(total[:, 0]) - at_label).sum(dtype=np.float64)
+            if wants:
+                zr /= total  # softmax
+                zr[rows, y] -= 1  # dz
+        if dx is not None:
+            xp.matmul(z, W, out=dx[i : i + HEAD_ROWS])
         if dW is not None:
-            dW[part] += dz.T @ x
-        return dz @ W[part] if dx is not None else 0  # (n, C)
-
-    more = parallel(gradients, parts, e, at, inside, scales)
-    if dx is not None:
-        dx[...] = sum(more)
-    return loss
+            dW += z.T @ chunk
+    return loss, (dx, dW)
 
 
 def lm_loss_backward(dloss, cache):
@@ -337,17 +305,12 @@ def lm_scores(x, W, labels):
     """
     xp = xp_of(x)
     logprob, best = xp.empty(len(x), dtype=x.dtype), xp.empty(len(x), dtype=np.int64)
-
-    def score(rows):
-        for i in range(rows.start, rows.stop, HEAD_ROWS):
-            end = min(i + HEAD_ROWS, rows.stop)
-            z = x[i:end] @ W.T  # (n, V)
-            for r in row_blocks(z):
-                at = slice(i + r.start, i + r.stop)
-                zr, y = z[r], labels[at]
-                best[at] = zr.argmax(1)
-                zr -= zr.max(1, keepdims=True)
-                logprob[at] = zr[xp.arange(len(zr)), y] - xp.log(xp.exp(zr).sum(1))
-
-    parallel(score, shares(len(x)) if xp is np else [slice(0, len(x))])
+    for i in range(0, len(x), HEAD_ROWS):
+        z = x[i : i + HEAD_ROWS] @ W.T  # (n, V)
+        for r in row_blocks(z):
+            at = slice(i + r.start, i + r.stop)
+            zr, y = z[r], labels[at]
+            best[at] = zr.argmax(1)
+            zr -= zr.max(1, keepdims=True)
+            logprob[at] = zr[xp.arange(len(zr)), y] - xp.log(xp.exp(zr).sum(1))
     return logprob, best

@@ -12,7 +12,7 @@ from .gpt2 import GPT2, Step
 from .methods import Chain, Method
 from .methods.linear.combine import combined_adapter
 from .mixed_model import BASE, MixedModel
-from .parallel import num_threads
+from .parallel import map_shards, num_threads
 from .quantize import check_can_train, dequantized
 
 
@@ -214,21 +214,30 @@ class PeftModel:
     def loss_and_grad_sums(self, batch, seed=None, dropout=0.0, checkpointing=False):
         """Sums over the labelled tokens, and their number: what shards, micro-batches and machines add up.
 
-        The batch is split into one shard per core: see `gpt2.loss_and_grads`.
+        The batch is split into one shard per core, each with a forward and backward of its own.
         """
         self.check_batch(batch, self.num_virtual_tokens)
         step, cache = self._start(learns=True, p_drop=dropout, checkpointing=checkpointing)
-        shards = batch.split(self.num_shards)
-        seeds = [None if seed is None else [seed, i] for i in range(len(shards))]
-        loss, count, grads = self.shards_loss_and_grads(shards, [replace(step, seeds=each) for each in seeds])
+
+        def run(numbered):
+            i, shard = numbered
+            seeds = None if seed is None else [seed, i]
+            return self.shard_loss_and_grads(shard, replace(step, seeds=seeds))
+
+        results = map_shards(run, list(enumerate(batch.split(self.num_shards))))
+        loss, count, grads = results[0]
+        for more_loss, more_count, more in results[1:]:
+            loss, count = loss + more_loss, count + more_count
+            for name in more:
+                grads[name] += more[name]
         if count == 0:
             raise InputError("no token of the batch has a label: nothing to learn from")
         grads = self.method.finish(grads, cache)
         return loss, count, {name: g for name, g in grads.items() if name in self.trainable}
 
-    def shards_loss_and_grads(self, shards, steps):
-        """The shards' sum of the loss, number of labelled tokens, and gradients; `Distilled` has its own."""
-        return gpt2.loss_and_grads(shards, steps)
+    def shard_loss_and_grads(self, shard, step):
+        """One shard's sum of the loss, number of labelled tokens, and gradients; `Distilled` has its own."""
+        return gpt2.loss_and_grads(shard, step)
 
     def scores(self, batch):
         """The log-probability of each labelled token, and whether it was the likeliest; (M,) on the host.
@@ -244,12 +253,16 @@ class PeftModel:
         numbers: where each sequence of the batch stands among the results (None: where it stands now).
         """
         numbers = np.arange(len(batch)) if numbers is None else np.asarray(numbers)
-        parts = batch.parts(self.num_shards)
-        a, labels, places = gpt2.predictions([batch.take(part) for part in parts], step)
-        logprob, best = ops.lm_scores(a, step.weights[f"{self.config.head}.weight"], labels)
-        sequences = np.concatenate([numbers[p][s] for p, s in zip(parts, places, strict=True)])
-        order = np.argsort(sequences, kind="stable")
-        return to_host(logprob)[order], to_host(best == labels)[order]
+
+        def run(part):
+            a, labels, sequences = gpt2.predictions(batch.take(part), step)
+            logprob, best = ops.lm_scores(a, step.weights[f"{self.config.head}.weight"], labels)
+            return to_host(logprob), to_host(best == labels), numbers[part][sequences]
+
+        shards = map_shards(run, batch.parts(self.num_shards))
+        logprobs, hits, places = (np.concatenate(each) for each in zip(*shards, strict=True))
+        order = np.argsort(places, kind="stable")
+        return logprobs[order], hits[order]
 
     def loss(self, batch):
         """The mean loss over the batch's labelled tokens, as a float, without gradients or dropout."""

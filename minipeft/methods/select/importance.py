@@ -60,7 +60,7 @@ def fisher_information(model, names, pairs):
     step = model.step(trains=frozenset(names), learns=True)
     fisher = dict.fromkeys(names, 0.0)
     for pair in pairs:
-        _, _, grads = loss_and_grads([pack([pair])], [step])  # of -log p(y | x): the sum over y's tokens
+        _, _, grads = loss_and_grads(pack([pair]), step)  # of -log p(y | x): the sum over y's tokens
         for name, g in grads.items():
             g *= g
             g /= len(pairs)
