@@ -110,38 +110,36 @@ GELU_K, GELU_A = 0.7978845608028654, 0.044715  # sqrt(2/pi), and Hendrycks & Gim
 
 
 def gelu(u, wants=frozenset()):
-    r"""GPT-2's tanh form: $y = \tfrac12 u\,(1 + t)$, $t = \tanh(k\,(u + a u^3))$ (Hendrycks & Gimpel 2016).
+    r"""GPT-2's form, $y = \tfrac12 u\,(1 + \tanh(k\,(u + a u^3)))$ (Hendrycks & Gimpel 2016), written as
 
-    u (N, F) -> y (N, F). The cache is the slope dy/du, not u: it takes the same room, is cheap while t
+    $y = u\,s$,  $s = \sigma(w) = 1/(1 + e^{-w})$,  $w = 2 k\,(u + a u^3)$:  the same number, in fewer steps.
+
+    u (N, F) -> y (N, F). The cache is the slope dy/du, not u: it takes the same room, is cheap while s
     is at hand, and leaves one multiplication to the backward.
 
-    $dy/du = \tfrac12 (1 + t) + \tfrac12 u\,(1 - t^2)\,k\,(1 + 3 a u^2)$
+    $dy/du = s + y\,(1 - s)\,w'$,  $w' = 2 k\,(1 + 3 a u^2)$
     """
     xp = xp_of(u)
     y = xp.empty_like(u)
     slope = xp.empty_like(u) if "x" in wants else None
-    for r in row_blocks(u):
-        x = u[r]
-        square = x * x
-        t = square * GELU_A
-        t += 1
-        t *= x
-        t *= GELU_K
-        xp.tanh(t, out=t)
-        if slope is not None:
-            s = xp.multiply(t, t, out=slope[r])
-            xp.subtract(1, s, out=s)  # 1 - t^2
-            square *= 3 * GELU_A
-            square += 1
-            s *= square
-            s *= x
-            s *= GELU_K  # u (1 - t^2) k (1 + 3 a u^2)
-            s += t
+    with np.errstate(over="ignore"):  # e^-w may be inf: s is 0 then, as it should be
+        for r in row_blocks(u):
+            x = u[r]
+            square = x * x
+            s = square * (-2 * GELU_K * GELU_A)
+            s -= 2 * GELU_K
+            s *= x  # -w
+            xp.exp(s, out=s)
             s += 1
-            s *= 0.5
-        t += 1
-        t *= 0.5
-        xp.multiply(x, t, out=y[r])
+            xp.divide(1, s, out=s)
+            xp.multiply(x, s, out=y[r])
+            if slope is not None:
+                square *= 6 * GELU_K * GELU_A
+                square += 2 * GELU_K  # w'
+                square *= y[r]
+                d = xp.subtract(1, s, out=slope[r])
+                d *= square
+                d += s
     return y, slope
 
 

@@ -73,6 +73,7 @@ FOLDERS = {  # and what they hold
     "hub-unipelt": UniPELT(PREFIX, Adapter(reduction_factor=8), r=2),
 }  # fmt: skip
 ROUNDED = {"tiny-loreft"}  # its logits are with a rotation in float64, which its file has in float32
+SHARP = {"tiny-fusion"}  # a softmax over adapters with scores far apart: float32 rounding grows tenfold
 each_folder = pytest.mark.parametrize("name", FOLDERS)
 
 
@@ -116,6 +117,7 @@ def test_what_the_library_wrote_has_its_logits(name, dtype):
     one_token = [[i] for i in range(5)]  # what UniPELT's are of
     ours = np.concatenate(peft.logits(one_token)) if "unipelt" in name else packed_logits(peft)[: len(true)]
     atol = 1e-5 if name in ROUNDED and dtype == "float64" else LOGITS[dtype]
+    atol *= 10 if name in SHARP and dtype == "float32" else 1
     np.testing.assert_allclose(ours, true, rtol=0, atol=atol)
     assert peft.dtype == dtype
     plain = packed_logits(base(dtype))[: len(true)]
