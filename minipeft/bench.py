@@ -29,11 +29,14 @@ WARM_UP = 1  # steps before the clock counts: memory is asked for, files are rea
 SQUARE = {"cpu": 2048, "cuda": 8192}  # rows and columns of the product that gives the machine's rate
 
 
-def bench(model, method, data, tokenizer=None, device="cpu", batch=8, steps=6, settings=(), progress=True):
+def bench(
+    model, method, data, tokenizer=None, device="cpu", batch=8, steps=6, settings=(), quantize=None,
+    progress=True,
+):  # fmt: skip
     """Time `steps` training steps: loss, gradients, AdamW; no clipping. -> a dict, times in seconds.
 
-    model, device: as `runs.load_model` takes them; method, settings: as `runs.make_method`. data: a file of
-    rows, taken in a fixed random order; tokenizer: a folder, where the model has none of its own.
+    model, device, quantize: as `runs.load_model` takes them; method, settings: as `runs.make_method`. data: a
+    file of rows, taken in a fixed random order; tokenizer: a folder, where the model has none of its own.
     A step's tokens are those of its rows: neither padding, of which there is none, nor virtual tokens.
     Raises InputError for bad settings or data.
     """
@@ -42,7 +45,7 @@ def bench(model, method, data, tokenizer=None, device="cpu", batch=8, steps=6, s
     for name, number in (("batch", batch), ("steps", steps)):
         if number < 1:
             raise InputError(f"{name} must be 1 or more, not {number}")
-    method, base = make_method(method, settings), load_model(model, device=device)
+    method, base = make_method(method, settings), load_model(model, device=device, quantize=quantize)
     if tokenizer:
         base.tokenizer = load_tokenizer(tokenizer)
         if base.tokenizer is None:
@@ -62,6 +65,7 @@ def bench(model, method, data, tokenizer=None, device="cpu", batch=8, steps=6, s
         "model": model,
         "method": type(method).__name__,
         "configuration": asdict(method),
+        "quantization": quantize,
         "device": device,
         "batch": batch,
         "steps": steps,

@@ -242,7 +242,7 @@ def bench_command(args):
     data = args.data or rows_of(task_of("data-to-text"), "train")
     result = bench(
         args.model, args.method, data, args.tokenizer, args.device, args.batch, args.steps, args.set,
-        progress=not args.quiet,
+        args.quantize, progress=not args.quiet,
     )  # fmt: skip
     show(args, result, in_words(result))
 

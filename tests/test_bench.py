@@ -197,3 +197,12 @@ def test_in_words(folder, capsys):
     assert main(command) == 0
     out = capsys.readouterr().out
     assert "tokens/s" in out and "forward" in out and "GFLOP/s" in out
+
+
+def test_a_quantised_base_is_timed_as_such(capsys):
+    assert (
+        main(["bench", "--model", "weights/tiny", "--quantize", "nf4", "--steps", "1", "--json", "--quiet"])
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out)["quantization"] == "nf4"
+    assert main(["bench", "--model", "weights/tiny", "--quantize", "nf4", "--method", "full", "--quiet"]) == 2

@@ -1,6 +1,6 @@
 """Tables of two columns: who has what, told line by line, then turned round and told in another order.
 
-"Anna: baker" becomes "baker: Anna". To say the second, a model has to find the word and look at what stood
+"Anna - baker" becomes "baker - Anna". To say the second, a model has to find the word and look at what stood
 before it, not behind it: the step that "whose is the cat?" needs as well, here many times in a document.
 """
 
