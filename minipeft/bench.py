@@ -102,8 +102,8 @@ def forward_alone(peft, batch):
     The loss passes nothing back, so `gpt2.loss_and_grads` ends after it.
     """
     loss_op = (lambda x, W, labels, wants: ops.lm_loss(x, W, labels), lambda dloss, cache: (None, {}))
-    step = peft.step(learns=True)
-    map_shards(lambda shard: gpt2.loss_and_grads(shard, step, loss_op), batch.split(peft.num_shards))
+    step, collect = peft.step(learns=True), lambda grads: None
+    map_shards(lambda shard: gpt2.loss_and_grads(shard, step, collect, loss_op), batch.split(peft.num_shards))
 
 
 def sgemm_rate(device):

@@ -144,10 +144,11 @@ class Distilled(PeftModel):
         room = self.teacher.config.n_positions - self.teacher.num_virtual_tokens
         return max(super().num_virtual_tokens, self.config.n_positions - room)
 
-    def shard_loss_and_grads(self, shard, step):
+    def shard_loss_and_grads(self, shard, step, collect):
         """As in PeftModel. The teacher reads the shard first, without dropout, and keeps nothing."""
         shard = self._compared(shard)
-        return gpt2.loss_and_grads(shard, step, (self._loss_op(shard), distill_loss_backward))
+        loss_op = self._loss_op(shard), distill_loss_backward
+        return gpt2.loss_and_grads(shard, step, collect, loss_op)
 
     def loss(self, batch):
         """The mean mixed loss over the batch's labelled tokens, as a float, without gradients or dropout."""

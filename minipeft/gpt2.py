@@ -229,7 +229,8 @@ def attn(x, layer, step):
     name, layout = f"h.{layer}.attn", step.layout
     a, norm = layer_norm(f"h.{layer}.ln_1", x, step)
     qkv, c_attn = linear(f"{name}.c_attn", a, step)  # (N, 3C)
-    q, k, v = xp_of(x).split(qkv, 3, axis=1)  # views (N, C)
+    C = step.config.n_embd
+    q, k, v = qkv[:, :C], qkv[:, C : 2 * C], qkv[:, 2 * C :]  # views (N, C)
     k, v, keys, kv = step.method.keys_values(layer, k, v, layout, a, step)  # SITE keys_values
     k, v, spans = (k, v, keys.spans) if step.kv_cache is None else step.kv_cache.append(layer, k, v, keys)
     wants = step.wants(f"{name}.attention")
@@ -355,26 +356,27 @@ def forward(ids, layout, step):
     return x, layout, caches
 
 
-def backward(dx, caches, step):
-    """dx (N', C) -> gradients by name. Stops below the lowest block in which something trains."""
-    grads = {}
+def backward(dx, caches, step, collect):
+    """dx (N', C); collect(gradients by name), block by block, down to the lowest where something trains."""
     for layer in reversed(range(step.config.n_layer)):
         if step.lowest > step.depth(f"h.{layer}.mlp"):
-            return grads
+            return
         run = checkpointed_block_backward if step.checkpointing else block_backward
         dx, g = run(dx, caches.pop(), step)  # pop: a layer's activations go when they are used
-        add_grads(grads, g)
+        collect(g)
     if step.lowest == 0:
-        add_grads(grads, embed_backward(dx, caches.pop(), step))
-    return grads
+        collect(embed_backward(dx, caches.pop(), step))
 
 
-def loss_and_grads(batch, step, loss_op=(ops.lm_loss, ops.lm_loss_backward)):
-    """The SUM of the cross-entropy over the batch's labelled tokens, their number, and its gradients by name.
+def loss_and_grads(batch, step, collect, loss_op=(ops.lm_loss, ops.lm_loss_backward)):
+    """The SUM of the cross-entropy over the batch's labelled tokens, and their number.
 
     Sums, so that parts of a batch, on whatever core or machine, add up. The final norm and the head work
     on the rows that predict a labelled token, and on no other. loss_op: the head and its loss, forward and
     backward (distillation has one of its own).
+
+    collect(grads) is called with gradients by name as the backward pass comes to them (`Gradients.add`, say);
+    a tensor that is used in two places has two, and the sum is its gradient.
     """
     lm_loss, lm_loss_backward = loss_op
     x, layout, caches = forward(like(step.weights["wte.weight"], batch.ids), batch.layout, step)
@@ -385,16 +387,16 @@ def loss_and_grads(batch, step, loss_op=(ops.lm_loss, ops.lm_loss_backward)):
     loss, cache = lm_loss(a, step.weights[f"{head}.weight"], labels, wants)
 
     da, own = lm_loss_backward(1, cache)
-    grads = named(head, own)
-    if da is None:
-        return loss, len(rows), grads
-    da, g = layer_norm_backward(da, norm)
-    grads |= g
-    if da is None:
-        return loss, len(rows), grads
-    dx = xp_of(x).zeros_like(x)
-    dx[rows] = da  # each row predicts one token, so no row occurs twice
-    return loss, len(rows), add_grads(grads, backward(dx, caches, step))
+    collect(named(head, own))
+    del cache, own  # the head's gradient is large, and has been handed over
+    if da is not None:
+        da, g = layer_norm_backward(da, norm)
+        collect(g)
+    if da is not None:
+        dx = xp_of(x).zeros_like(x)
+        dx[rows] = da  # each row predicts one token, so no row occurs twice
+        backward(dx, caches, step, collect)
+    return loss, len(rows)
 
 
 def predictions(batch, step):

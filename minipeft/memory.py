@@ -7,14 +7,14 @@ Three parts last as long as training does:
     best so far       a copy of what trains: `train` gives back the best, not the last
 
 Activations and gradients come and go. The forward piles up, block by block, what the backward will need; the
-backward takes it away again, and leaves gradients, a set in each thread. On top of either lies the work of
+backward takes it away again, and leaves gradients, one set for all threads. On top of either lies the work of
 whatever is running. So memory is highest in one of five places, and `moments` goes through them all:
 
     the top block, forward or backward   all activations are there
     the head                             all activations, and the logits of up to 512 rows
     the bottom block, backward           all gradients, which may be more than the activations
-    the embedding, backward              all gradients, and that of wte up to three times
-    clipping                             all gradients, and the square of the largest
+    the embedding, backward              all gradients, and that of wte once more in each thread
+    clipping                             all gradients
 
 What one block keeps and works with is weighed, not listed: the block itself is rehearsed, once for each kind
 of block that the model has, on zeros of the right shape. So the account holds for every method and for
@@ -89,13 +89,8 @@ def predict(config, method, batch, dropout=0.0, checkpointing=False, dtype="floa
     trainable = [a for name, a in (tensors | selected).items() if method.trains(name)]
     trains = sum(a.nbytes for a in trainable)
     parameters = sum(map(nbytes, (model.weights, tensors, rebased | selected)))
-    gradients = sum(each[-1].gradients for each in threads)
-    largest = max((a.nbytes for a in trainable), default=0)
-    top = [max(each, key=lambda moment: moment.total) for each in threads]  # taken to come at the same time
-    together = (sum(getattr(each, part) for each in top) for part in ("activations", "gradients", "work"))
-    peak = max(
-        Moment(top[0].where, *together), Moment("clipping", 0, gradients, largest), key=lambda m: m.total
-    )
+    gradients = max(each[-1].gradients for each in threads)
+    peak = max(together(threads), Moment("clipping", 0, gradients, 0), key=lambda moment: moment.total)
     activations = sum(max(moment.activations for moment in each) for each in threads)
     parts = {
         "parameters": (parameters, parameters),
@@ -115,6 +110,14 @@ def predict(config, method, batch, dropout=0.0, checkpointing=False, dtype="floa
         "labelled": int(batch.labelled.sum()),
         "threads": len(threads),
     }
+
+
+def together(threads):
+    """The moment of all threads' moments, lists of them, at which they take most, taken to come at once."""
+    share = lambda moment: moment.activations + moment.work + moment.gradients / len(threads)
+    top = [max(each, key=share) for each in threads]
+    activations, work = sum(m.activations for m in top), sum(m.work for m in top)
+    return Moment(top[0].where, activations, max(m.gradients for m in top), work)
 
 
 def moments(shard, step):
@@ -151,11 +154,9 @@ def moments(shard, step):
         gradients += blocks[layer].gradients
     if step.lowest == 0:
         own, _, most = measured(lambda: gpt2.embed_backward(zeros(*shape), at_bottom, step))
-        twice = 0 if dW is None or head not in own else dW.nbytes  # a tied wte: both gradients, and their sum
-        own = nbytes(own)
-        yield Moment("the embedding, backward", held, gradients, top + max(most, own + twice))
-        gradients += own - twice
-    yield Moment("the gradients of the threads, added", 0, gradients, 0)
+        yield Moment("the embedding, backward", held, gradients, top + most)
+        gradients += nbytes(own) - (0 if dW is None or head not in own else dW.nbytes)  # of a tied wte: one
+    yield Moment("after the backward", 0, gradients, 0)
 
 
 def rehearse(layer, shape, step):

@@ -19,10 +19,10 @@ L2_BYTES = 1 << 19  # elementwise chains work through blocks of rows of this siz
 HEAD_ROWS = 512  # rows of logits that exist at a time: enough for BLAS to run at full rate
 
 
-def row_blocks(x):
-    """Slices over the rows of x, each block small enough for the L2 cache; one slice for all on a GPU."""
+def row_blocks(x, size=None):
+    """Slices over the rows of x, each block `size` bytes at most (None: L2_BYTES); on a GPU one for all."""
     n = len(x)
-    step = max(1, L2_BYTES // max(1, x[:1].nbytes)) if xp_of(x) is np else max(1, n)
+    step = max(1, (size or L2_BYTES) // max(1, x[:1].nbytes)) if xp_of(x) is np else max(1, n)
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
 
@@ -247,7 +247,7 @@ def embedding_backward(dy, cache):
     grads = {}
     if "weight" in wants:
         xp = xp_of(dy)
-        grads["weight"] = xp.zeros_like(table)
+        grads["weight"] = xp.zeros(table.shape, table.dtype)  # no memory where nothing is written to
         xp.add.at(grads["weight"], ids, dy)
     return grads
 
@@ -267,7 +267,7 @@ def lm_loss(x, W, labels, wants=frozenset()):
     xp = xp_of(x)
     loss = xp.zeros((), dtype=np.float64)
     dx = xp.empty_like(x) if "x" in wants else None
-    dW = xp.zeros_like(W) if "weight" in wants else None
+    dW = None
     for i in range(0, len(x), HEAD_ROWS):
         chunk, target = x[i : i + HEAD_ROWS], labels[i : i + HEAD_ROWS]
         z = chunk @ W.T  # (n, V)
@@ -284,8 +284,8 @@ def lm_loss(x, W, labels, wants=frozenset()):
                 zr[rows, y] -= 1  # dz
         if dx is not None:
             xp.matmul(z, W, out=dx[i : i + HEAD_ROWS])
-        if dW is not None:
-            dW += z.T @ chunk
+        if "weight" in wants:
+            dW = z.T @ chunk if dW is None else xp.add(dW, z.T @ chunk, out=dW)
     return loss, (dx, dW)
 
 

@@ -1,10 +1,14 @@
 """AdamW, learning-rate schedules, clipping."""
 
 import math
+from itertools import chain
 
 from .backend import xp_of
 from .errors import InputError
 from .ops import row_blocks
+from .parallel import map_shards, num_shards
+
+THREADED_BYTES = 1 << 24  # with fewer bytes than this to change, waking threads takes longer than it saves
 
 
 class AdamW:
@@ -25,14 +29,17 @@ class AdamW:
     def step(self, params, grads):
         """Change every array of `params` that has a gradient in `grads`, in place. Both {name: array}."""
         self.t += 1
+        rates = {name: self.learning_rate * self.lr_scale(name) for name in grads}
         for name, g in grads.items():
-            p = params[name]
             if name not in self.m:
-                self.m[name], self.v[name] = xp_of(p).zeros_like(p), xp_of(p).zeros_like(p)
-            decay = self.weight_decay if p.ndim > 1 else 0.0
-            rate = self.learning_rate * self.lr_scale(name)
-            for r in row_blocks(p):
-                self._update(p[r], g[r], self.m[name][r], self.v[name][r], rate, decay)
+                self.m[name], self.v[name] = xp_of(g).zeros_like(g), xp_of(g).zeros_like(g)
+
+        def update(name, r):
+            decay = self.weight_decay if params[name].ndim > 1 else 0.0
+            arrays = (a[name][r] for a in (params, grads, self.m, self.v))
+            self._update(*arrays, rates[name], decay)
+
+        for_blocks(update, grads)
 
     def _update(self, p, g, m, v, rate, decay):
         xp, (b1, b2) = xp_of(p), self.betas
@@ -51,17 +58,38 @@ class AdamW:
         p -= root
 
 
-def clip_grads(grads, max_norm):
-    """Scale all gradients, in place, so that their global norm is max_norm at most. -> the norm before.
+def clip_grads(grads, max_norm, count=1):
+    """Make means of the gradients, sums over `count` tokens, and scale them so that their global norm is
+    max_norm at most; in place. -> the norm of the means before.
 
     The scale is max_norm / (norm + 1e-6), as in PyTorch.
     """
-    square = sum((g * g).sum(dtype="float64") for g in grads.values())
-    norm = math.sqrt(float(square))  # one number leaves a GPU, whatever the number of gradients
-    if norm > max_norm:
-        for g in grads.values():
-            g *= max_norm / (norm + 1e-6)
+
+    def square(name, r):
+        g = grads[name][r]
+        return (g * g).sum(dtype="float64")
+
+    norm = math.sqrt(float(sum(for_blocks(square, grads)))) / count  # one number leaves a GPU
+    divide(grads, count * (norm + 1e-6) / max_norm if norm > max_norm else count)
     return norm
+
+
+def divide(grads, number):
+    """All gradients by a number, in place."""
+
+    def divide_block(name, r):
+        grads[name][r] /= number
+
+    for_blocks(divide_block, grads)
+
+
+def for_blocks(f, arrays):
+    """[f(name, rows), ...] for {name: array}: blocks of rows that fit the L2 cache, dealt out to threads."""
+    blocks = [(name, r) for name, a in arrays.items() for r in row_blocks(a)]
+    much = sum(a.nbytes for a in arrays.values()) > THREADED_BYTES
+    n = num_shards(next(iter(arrays.values()))) if much else 1
+    parts = map_shards(lambda part: [f(*block) for block in part], [blocks[i::n] for i in range(n)])
+    return list(chain(*parts))
 
 
 def linear_schedule(t):

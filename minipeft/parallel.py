@@ -4,9 +4,17 @@ NumPy lets go of the interpreter lock inside its functions, so not only the matm
 layer norm run side by side too; threads inside BLAS would speed up the matmuls alone.
 """
 
+import ctypes
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+
+import numpy as np
+
+from .backend import xp_of
+
+M_ARENA_MAX = -8  # malloc.h of glibc
 
 
 def num_threads():
@@ -16,9 +24,24 @@ def num_threads():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def num_shards(array):
+    """Into how many parts work on arrays like this one is split: one for each core, one in all on a GPU."""
+    return num_threads() if xp_of(array) is np else 1
+
+
 @lru_cache(maxsize=1)
 def _pool(n):
+    one_heap()
     return ThreadPoolExecutor(n)
+
+
+def one_heap():
+    """Let all threads to come allocate from one heap, where the C library is glibc.
+
+    Else each has its own, and what one frees no other can use: full fine-tuning took 0.25 GB more.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_ARENA_MAX, 1)
 
 
 @lru_cache(maxsize=1)

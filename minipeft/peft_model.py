@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -9,10 +10,12 @@ from . import gpt2, ops
 from .backend import like, to_host, xp_of
 from .errors import InputError
 from .gpt2 import GPT2, Step
+from .gradients import Gradients
 from .methods import Chain, Method
 from .methods.linear.combine import combined_adapter
 from .mixed_model import BASE, MixedModel
-from .parallel import map_shards, num_threads
+from .optim import divide
+from .parallel import map_shards, num_shards
 from .quantize import check_can_train, dequantized
 
 
@@ -207,8 +210,7 @@ class PeftModel:
         sequence does not fit the model.
         """
         loss, count, grads = self.loss_and_grad_sums(batch, seed, dropout, checkpointing)
-        for g in grads.values():
-            g /= count
+        divide(grads, count)
         return loss / count, grads
 
     def loss_and_grad_sums(self, batch, seed=None, dropout=0.0, checkpointing=False):
@@ -219,25 +221,24 @@ class PeftModel:
         self.check_batch(batch, self.num_virtual_tokens)
         step, cache = self._start(learns=True, p_drop=dropout, checkpointing=checkpointing)
 
-        def run(numbered):
-            i, shard = numbered
-            seeds = None if seed is None else [seed, i]
-            return self.shard_loss_and_grads(shard, replace(step, seeds=seeds))
+        shards = batch.split(self.num_shards)
+        gradients = Gradients(len(shards))
 
-        results = map_shards(run, list(enumerate(batch.split(self.num_shards))))
-        loss, count, grads = results[0]
-        for more_loss, more_count, more in results[1:]:
-            loss, count = loss + more_loss, count + more_count
-            for name in more:
-                grads[name] += more[name]
+        def run(i):
+            seeds = None if seed is None else [seed, i]
+            collect = partial(gradients.add, shard=i)
+            return self.shard_loss_and_grads(shards[i], replace(step, seeds=seeds), collect)
+
+        losses, counts = zip(*map_shards(run, range(len(shards))), strict=True)
+        loss, count = sum(losses), sum(counts)
         if count == 0:
             raise InputError("no token of the batch has a label: nothing to learn from")
-        grads = self.method.finish(grads, cache)
+        grads = self.method.finish(gradients.totals(), cache)
         return loss, count, {name: g for name, g in grads.items() if name in self.trainable}
 
-    def shard_loss_and_grads(self, shard, step):
-        """One shard's sum of the loss, number of labelled tokens, and gradients; `Distilled` has its own."""
-        return gpt2.loss_and_grads(shard, step)
+    def shard_loss_and_grads(self, shard, step, collect):
+        """One shard's sum of the loss and number of labelled tokens; `Distilled` has its own."""
+        return gpt2.loss_and_grads(shard, step, collect)
 
     def scores(self, batch):
         """The log-probability of each labelled token, and whether it was the likeliest; (M,) on the host.
@@ -269,13 +270,9 @@ class PeftModel:
         return -float(self.scores(batch)[0].mean(dtype="float64"))
 
     @property
-    def _xp(self):
-        return xp_of(self.weights["wte.weight"])
-
-    @property
     def num_shards(self):
         """Into how many parts a batch is split: one for each core, one in all on a GPU."""
-        return num_threads() if self._xp is np else 1
+        return num_shards(self.weights["wte.weight"])
 
     def check_batch(self, batch, P):
         """Raise InputError where a sequence, P rows in front, does not fit the model, or has a wrong id."""

@@ -148,9 +148,7 @@ def optimizer_step(model, optimizer, micro_batches, s, step):
                 grads[name] += g
             else:
                 grads[name] = g
-    for g in grads.values():
-        g /= count
-    norm = clip_grads(grads, s.max_grad_norm)
+    norm = clip_grads(grads, s.max_grad_norm, count)
     loss = float(loss) / count
     if math.isfinite(loss + norm):
         optimizer.step(model.trainable, grads)

@@ -25,7 +25,6 @@ from minipeft import (
     gradcheck,
     ops,
     pack,
-    peft_model,
     train,
 )
 from minipeft.distill import Distilled, distill_loss, distill_loss_backward, rows_in_front, student_of
@@ -228,7 +227,7 @@ def test_weight_1_and_an_identical_teacher_give_no_loss_and_no_gradient(method):
 def test_shards_add_up_to_the_batch(monkeypatch):
     model, batch, results = distilled(Full()), small_batch(), []
     for n in (1, 3, 9):
-        monkeypatch.setattr(peft_model, "num_threads", lambda n=n: n)
+        monkeypatch.setenv("MINIPEFT_THREADS", str(n))
         results.append(model.loss_and_grads(batch))
     for loss, grads in results[1:]:
         assert np.isclose(loss, results[0][0], rtol=1e-12)

@@ -5,7 +5,7 @@ import pytest
 from every_site import EverySite
 from small import CONFIG, scramble, small_batch, small_model, texts
 
-from minipeft import GPT2, Full, GPT2Config, InputError, LoRA, PeftModel, gpt2, gradcheck, pack, peft_model
+from minipeft import GPT2, Full, GPT2Config, InputError, LoRA, PeftModel, gpt2, gradcheck, pack
 from minipeft.gradcheck import TOLERANCE
 
 
@@ -26,7 +26,7 @@ def test_a_token_does_not_see_what_comes_after_it():
 def test_shards_add_up_to_the_batch(method, monkeypatch):
     peft, batch, results = PeftModel(small_model(), method), small_batch(), []
     for n in (1, 2, 3, 9):
-        monkeypatch.setattr(peft_model, "num_threads", lambda n=n: n)
+        monkeypatch.setenv("MINIPEFT_THREADS", str(n))
         results.append(peft.loss_and_grads(batch))
         assert np.isclose(peft.loss(batch), results[-1][0], rtol=1e-12)
     for loss, grads in results[1:]:
@@ -92,7 +92,7 @@ def test_the_backward_pass_stops_below_the_lowest_layer_that_trains(monkeypatch)
     monkeypatch.setattr(gpt2, "block_backward", lambda dx, cache, step: (visited.append(1), (dx, {}))[1])
     for targets, blocks in ((("h.2.mlp.c_fc",), 1), (("h.1.attn.c_attn",), 2), (("c_attn",), 3)):
         visited.clear()
-        monkeypatch.setattr(peft_model, "num_threads", lambda: 1)
+        monkeypatch.setenv("MINIPEFT_THREADS", "1")
         PeftModel(small_model(), LoRA(r=1, target_modules=targets)).loss_and_grads(small_batch())
         assert len(visited) == blocks
 

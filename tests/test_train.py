@@ -2,13 +2,14 @@
 
 import json
 import math
+from copy import deepcopy
 from importlib import import_module
 
 import numpy as np
 import pytest
 from small import small_batch, small_model, snapshot, texts
 
-from minipeft import AdamW, Full, InputError, LoRA, PeftModel, evaluate, gradcheck, ops, train
+from minipeft import AdamW, Full, InputError, LoRA, PeftModel, evaluate, gradcheck, ops, optim, train
 from minipeft.optim import clip_grads, learning_rate_at
 from minipeft.train import Training
 
@@ -54,10 +55,30 @@ def test_blocks_of_a_large_tensor_are_all_updated(monkeypatch):
     assert np.array_equal(whole, blocks) and (whole != 1).all()
 
 
+def test_threads_change_nothing_of_an_update(monkeypatch):
+    rng = np.random.default_rng(0)
+    shapes = {"a": (40, 5), "b": (3,), "c": (7, 5)}
+    start, sums = ({n: rng.standard_normal(s) for n, s in shapes.items()} for _ in range(2))
+
+    def after(threads):
+        monkeypatch.setenv("MINIPEFT_THREADS", threads)
+        params, grads = deepcopy((start, sums))
+        clip_grads(grads, 0.5, count=3)
+        AdamW().step(params, grads)
+        return [*params.values(), *grads.values()]
+
+    alone = after("1")
+    monkeypatch.setattr(ops, "L2_BYTES", 64)
+    monkeypatch.setattr(optim, "THREADED_BYTES", 0)
+    for a, b in zip(alone, after("3"), strict=True):
+        assert np.allclose(a, b, rtol=1e-15, atol=0)  # the norm is summed in another order
+
+
 def test_clipping_scales_all_gradients_to_the_global_norm():
     grads = {"a": np.array([3.0, 0.0]), "b": np.array([[4.0]])}
     assert clip_grads(grads, 10) == 5 and grads["b"][0, 0] == 4
-    assert clip_grads(grads, 1) == 5
+    assert clip_grads(dict(grads), 10, count=2) == 2.5 and grads["b"][0, 0] == 2  # sums over two tokens
+    assert clip_grads(grads, 1) == 2.5
     assert np.isclose(math.hypot(grads["a"][0], grads["b"][0, 0]), 1) and np.isclose(grads["a"][0], 0.6)
 
 

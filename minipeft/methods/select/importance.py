@@ -5,6 +5,7 @@ import numpy as np
 from ...backend import to_host
 from ...data import pack
 from ...errors import InputError
+from ...gradients import Gradients
 from ...quantize import check_can_train
 
 KINDS = ("random", "magnitude", "fisher")
@@ -60,8 +61,9 @@ def fisher_information(model, names, pairs):
     step = model.step(trains=frozenset(names), learns=True)
     fisher = dict.fromkeys(names, 0.0)
     for pair in pairs:
-        _, _, grads = loss_and_grads(pack([pair]), step)  # of -log p(y | x): the sum over y's tokens
-        for name, g in grads.items():
+        gradients = Gradients()  # of -log p(y | x): the sum over y's tokens
+        loss_and_grads(pack([pair]), step, gradients.add)
+        for name, g in gradients.totals().items():
             g *= g
             g /= len(pairs)
             fisher[name] += g
