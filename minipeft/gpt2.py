@@ -415,7 +415,7 @@ def predictions(batch, step):
 def logits(x, step):
     """x (M, C) after the last block -> (M, V)."""
     a, _ = layer_norm("ln_f", x, step)
-    return a @ step.weights[f"{step.config.head}.weight"].T
+    return ops.times_transposed(a, step.weights[f"{step.config.head}.weight"])
 
 
 # ------------------------------------------------------------------------------------- the model, to hold

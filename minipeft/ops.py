@@ -16,6 +16,7 @@ from .backend import xp_of
 from .quantize import Quantized, quantized_times, quantized_times_transposed
 
 L2_BYTES = 1 << 19  # elementwise chains work through blocks of rows of this size: they stay in the L2 cache
+FEW_ROWS, FEW_BYTES = 8, 1 << 21  # see `few_rows`; BLAS's threads share a block: this is for two of them
 HEAD_ROWS = 512  # rows of logits that exist at a time: enough for BLAS to run at full rate
 
 
@@ -56,12 +57,36 @@ def linear_backward(dy, cache):
 
 def times(x, W):
     """x W.  x (N, I), W (I, O), a plain array or quantised -> (N, O)."""
-    return quantized_times(x, W) if isinstance(W, Quantized) else x @ W
+    if isinstance(W, Quantized):
+        return quantized_times(x, W)
+    if not few_rows(x, W):
+        return x @ W
+    y = np.zeros((len(x), W.shape[1]), x.dtype)
+    for r in row_blocks(W, FEW_BYTES):
+        y += np.matmul(x[:, None, r], W[r])[:, 0]  # (N, 1, I') (I', O): N vectors times one block of W
+    return y
 
 
 def times_transposed(dy, W):
-    """forward: x W; its dx = dy W^T.  dy (N, O) -> (N, I)."""
-    return quantized_times_transposed(dy, W) if isinstance(W, Quantized) else dy @ W.T
+    """forward: x W; its dx = dy W^T.  dy (N, O) -> (N, I).  The language-model head is one, too."""
+    if isinstance(W, Quantized):
+        return quantized_times_transposed(dy, W)
+    if not few_rows(dy, W):
+        return dy @ W.T
+    dx = np.empty((len(dy), len(W)), dy.dtype)
+    for r in row_blocks(W, FEW_BYTES):
+        dx[:, r] = np.matmul(dy[:, None], W[r].T)[:, 0]  # (N, 1, O) (O, I')
+    return dx
+
+
+def few_rows(x, W):
+    """Are these the few rows of a decode step, and W a large matrix?
+
+    BLAS first copies W into an order of its own, which pays when many rows share the copy. For a few rows
+    the copy is most of the work, and it is faster to multiply row by row (matrix-vector products read W
+    where it lies), with a block of W at a time, so that it comes from memory once for all rows.
+    """
+    return xp_of(x) is np and 1 < len(x) <= FEW_ROWS and W.nbytes > FEW_BYTES
 
 
 # --------------------------------------------------------------------------------------- layer norm

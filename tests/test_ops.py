@@ -49,6 +49,17 @@ def test_linear():
     )
 
 
+@pytest.mark.parametrize("rows", [1, 2, 8, 9])
+def test_a_few_rows_times_a_large_matrix_go_block_by_block(rows, monkeypatch):
+    x, dy, W = array(rows, 30), array(rows, 20), array(30, 20)
+    true, true_transposed = ops.times(x, W), ops.times_transposed(dy, W)
+    monkeypatch.setattr(ops, "FEW_BYTES", 7 * W[:1].nbytes)  # five blocks, the last one smaller
+    assert ops.few_rows(x, W) == ops.few_rows(dy, W) == (1 < rows <= 8)
+    assert np.allclose(ops.times(x, W), true, rtol=0, atol=1e-13)
+    assert np.allclose(ops.times_transposed(dy, W), true_transposed, rtol=0, atol=1e-13)
+    assert not ops.few_rows(x, W[:7])  # one block: BLAS does it at once
+
+
 def test_layer_norm():
     inputs = {"x": array(4, 9) * 3 + 1, "weight": array(9), "bias": array(9)}
     check_op(
