@@ -1,10 +1,10 @@
-"""What each measure of docs/performance.md brings: a training step with it and without it, in turn.
+"""What each measure of docs/performance.md brings: the same work with it and without it, in turn.
 
     python benchmarks/measures.py --data e2e.jsonl --tokenizer FOLDER
 
-GPT-2 small's shape, LoRA r=8 on c_attn, float32, batches of 8 rows of the data. Each measure is undone by a
-few lines here, and the two steps are timed A B A B on the same batches in this process. The table has the
-medians and their ratio, above 1 where the measure pays.
+GPT-2 small's shape, float32, batches of 8 rows of the data; a pass is forward and backward, with LoRA r=8 on
+c_attn. Each measure is undone by a few lines here, and the two are timed A B A B on the same batches in this
+process. The table has the medians and their ratio, above 1 where the measure pays.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from minipeft import GPT2, LoRA, PeftModel, gpt2, ops, pack, peft_model
+from minipeft import GPT2, AdamW, Full, LoRA, PeftModel, gpt2, ops, optim, pack, peft_model
 from minipeft.data import batches, load_pairs, load_tokenizer
 
 
@@ -52,24 +52,54 @@ def all_labelled(batch):
     return replace(batch, labelled=np.ones_like(batch.labelled))
 
 
-MEASURES = {  # what it is: (the context that undoes it, what the batch becomes without it)
-    "sequences one after another, no padding": (None, padded),
-    "the head on labelled rows alone": (None, all_labelled),
+MEASURES = {  # what it is: (the work, the context that undoes it, what the batch becomes without it)
+    "sequences one after another, no padding": ("a pass", None, padded),
+    "the head on labelled rows alone": ("a pass", None, all_labelled),
     "no gradient, and nothing kept, for what is frozen": (
+        "a pass",
         lambda: patch.object(gpt2.Step, "wants", lambda step, place: {"weight", "bias", "x"}),
         None,
     ),
     "a thread for each share of the batch, not threads inside BLAS": (
-        lambda: patch.object(peft_model, "num_threads", lambda: 1),
+        "a pass",
+        lambda: patch.object(peft_model, "num_shards", lambda array: 1),
         None,
     ),
     "elementwise work in blocks that fit the L2 cache": (
+        "a pass",
         lambda: patch.object(ops, "L2_BYTES", 1 << 40),
         None,
     ),
-    "the head in chunks of 512 rows, not 64": (lambda: patch.object(ops, "HEAD_ROWS", 64), None),
-    "GELU by a sigmoid, in place": (lambda: patch.object(ops, "gelu", tanh_gelu), None),
+    "the head in chunks of 512 rows, not 64": ("a pass", lambda: patch.object(ops, "HEAD_ROWS", 64), None),
+    "GELU by a sigmoid, in place": ("a pass", lambda: patch.object(ops, "gelu", tanh_gelu), None),
+    "clipping and AdamW on all cores": (
+        "full fine-tuning",
+        lambda: patch.object(optim, "THREADED_BYTES", 1 << 60),
+        None,
+    ),
+    "few rows, row by row": ("8 tokens for 4 prompts", lambda: patch.object(ops, "FEW_ROWS", 0), None),
 }
+
+
+def works(model):
+    """{name: a function of a batch} of what is timed."""
+    peft = PeftModel(model, LoRA(r=8, target_modules=("attn.c_attn",)))
+    full, optimizer = PeftModel(model, Full()), AdamW(1e-5)
+
+    def full_step(batch):
+        _, count, grads = full.loss_and_grad_sums(batch)
+        optim.clip_grads(grads, 1.0, count)
+        optimizer.step(full.trainable, grads)
+
+    def generation(batch):
+        prompts = [batch.ids[a:b].tolist() for a, b in batch.layout.spans[:4]]
+        peft.generate_ids(prompts, max_new_tokens=8, eos_token_id=[])
+
+    return {
+        "a pass": peft.loss_and_grads,
+        "full fine-tuning": full_step,
+        "8 tokens for 4 prompts": generation,
+    }
 
 
 def main():
@@ -80,27 +110,28 @@ def main():
     parser.add_argument("--data", required=True, help="rows with prompt and completion")
     parser.add_argument("--tokenizer", required=True, help="a folder with GPT-2's tokenizer")
     parser.add_argument("--model", default="gpt2", help="a published size")
-    parser.add_argument("--steps", type=int, default=7, help="pairs of steps for each measure")
+    parser.add_argument("--steps", type=int, default=7, help="pairs of timings for each measure")
     args = parser.parse_args()
     model = GPT2.random(args.model, tokenizer=load_tokenizer(args.tokenizer))
-    peft = PeftModel(model, LoRA(r=8, target_modules=("attn.c_attn",)))
-    pairs, _ = load_pairs(args.data, peft)
+    do = works(model)
+    pairs, _ = load_pairs(args.data, model)
     stream = batches(pairs, 8, np.random.default_rng(0))
-    print("| measure | without | with | ratio |\n|---|---:|---:|---:|")
-    for name, (context, change) in MEASURES.items():
+    print("| measure | of | without | with | ratio |\n|---|---|---:|---:|---:|")
+    for name, (work, context, change) in MEASURES.items():
         seconds = {"without": [], "with": []}
         for batch in islice(stream, args.steps + 1):
             with context() if context else nullcontext():
-                seconds["without"].append(timed(peft, change(batch) if change else batch))
-            seconds["with"].append(timed(peft, batch))
+                seconds["without"].append(timed(do[work], change(batch) if change else batch))
+            seconds["with"].append(timed(do[work], batch))
         without, with_it = (statistics.median(s[1:]) for s in seconds.values())  # the first warms up
-        print(f"| {name} | {without:.2f} s | {with_it:.2f} s | {without / with_it:.2f} |", flush=True)
+        ratio = without / with_it
+        print(f"| {name} | {work} | {without:.2f} s | {with_it:.2f} s | {ratio:.2f} |", flush=True)
 
 
-def timed(peft, batch):
-    """Seconds of one forward and backward pass."""
+def timed(work, batch):
+    """Seconds of work(batch)."""
     begin = time.perf_counter()
-    peft.loss_and_grads(batch)
+    work(batch)
     return time.perf_counter() - begin
 
 

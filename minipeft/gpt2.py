@@ -161,6 +161,8 @@ class Step:
 
     def wants(self, place):
         """The gradients that are needed at a layer: "weight", "bias", and "x" if anything below trains."""
+        if not self.learns:
+            return frozenset()
         wants = {kind for kind in ("weight", "bias") if f"{place}.{kind}" in self.trains}
         if self.lowest < self.depth(place):
             wants.add("x")
