@@ -9,8 +9,8 @@ They are made once; both sides are handed the same ids.
 
 import numpy as np
 
-from minipeft.data import encode_rows
-from minipeft.rows import read_rows
+from minipeft.data.batches import encode_rows
+from minipeft.data.rows import read_rows
 
 OF_ROWS = ("e2e", "grouped")
 DENSE = {"8x64": (8, 64), "4x128": (4, 128), "1x512": (1, 512)}

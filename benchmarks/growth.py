@@ -2,7 +2,7 @@
 
     python benchmarks/growth.py --axes tokens,layers,rank,prefix
 
-On each axis the law is a straight line: a step's matrix products (`minipeft/flops.py`) at one rate for all
+On each axis the law is a straight line: a step's matrix products (`minipeft/cost/flops.py`) at one rate for all
 points, the median of theirs. A point above it does other work besides, or its products at a lower rate.
 Rounds over all points, the first one unmeasured; medians, and a picture for each axis, in growth/.
 """
@@ -17,11 +17,11 @@ import numpy as np
 from results import about, record
 
 from minipeft import GPT2, AdamW, InputError, LoRA, PeftModel, PrefixTuning, pack
-from minipeft.bench import timed
-from minipeft.flops import step_flops
-from minipeft.parallel import num_threads
-from minipeft.pictures import figure, line_style, log_scale, save
-from minipeft.runs import load_model
+from minipeft.cost.bench import timed
+from minipeft.cost.flops import step_flops
+from minipeft.model import load_model
+from minipeft.reports.pictures import figure, line_style, log_scale, save
+from minipeft.speed.parallel import num_threads
 
 HERE = Path(__file__).parent
 AXES = {  # heading, what is on the axis, its points, the law

@@ -18,7 +18,8 @@ from unittest.mock import patch
 import numpy as np
 
 from minipeft import GPT2, AdamW, Full, LoRA, PeftModel, gpt2, ops, optim, pack, peft_model
-from minipeft.data import batches, load_pairs, load_tokenizer
+from minipeft.data.batches import batches, load_pairs
+from minipeft.files.tokenizer import load_tokenizer
 
 
 def tanh_gelu(u, wants=frozenset()):

@@ -11,9 +11,10 @@ from pathlib import Path
 from batches import OF_ROWS, batches_of, prompts_of
 
 from minipeft import METHODS, InputError, PeftModel
-from minipeft.data import load_tokenizer
-from minipeft.files import write_json, write_safetensors
-from minipeft.runs import load_model
+from minipeft.files.json_files import write_json
+from minipeft.files.tensors import write_safetensors
+from minipeft.files.tokenizer import load_tokenizer
+from minipeft.model import load_model
 
 WORKER = Path(__file__).parent / "worker.py"
 SIDES = ("minipeft", "pytorch")

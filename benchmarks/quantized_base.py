@@ -17,7 +17,7 @@ from itertools import islice
 import numpy as np
 
 from minipeft import GPT2, AdamW, LoRA, PeftModel, evaluate, pack, train
-from minipeft.pretrain import HELD_OUT_SEED
+from minipeft.app.pretrain import HELD_OUT_SEED
 from minipeft.tasks import data_to_text
 from minipeft.tasks.corpus import documents
 

@@ -2,7 +2,7 @@
 
 from targets import targets_table
 
-from minipeft.compare.table import markdown
+from minipeft.reports.compare.table import markdown
 
 TITLE = "# Speed and memory, measured\n\nWritten by the scripts beside it: see the command of each section."
 
@@ -104,7 +104,7 @@ def floor(entries):
     return [
         "### Against the machine's own rate",
         "`minipeft bench` on `e2e` batches, times in ms. Floor: the matrix products that a step cannot avoid "
-        "(`minipeft/flops.py`), at the rate of one large product in the same run.",
+        "(`minipeft/cost/flops.py`), at the rate of one large product in the same run.",
         "`python benchmarks/against_pytorch.py --parts floor`",
         markdown([head, *rows], left=1),
     ]
@@ -115,7 +115,7 @@ def growth(entries):
     parts = ["### How cost grows", "`python benchmarks/growth.py`"]
     for axis, e in entries.items():
         parts += [
-            f"**{e['heading']}** {e['law']} The line: a step's matrix products (`minipeft/flops.py`) at one "
+            f"**{e['heading']}** {e['law']} The line: a step's matrix products (`minipeft/cost/flops.py`) at one "
             f"rate for all points, {e['gflops']:,.0f} GFLOP/s. Measured times lie {e['low']:+.0%} to "
             f"{e['high']:+.0%} from it.",
             f"![{e['heading']}](growth/{axis}.png)",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from report import page
 
-from minipeft.compare.machine import this_machine, versions
-from minipeft.files import atomic, read_json, write_json
+from minipeft.cost.machine import this_machine, versions
+from minipeft.files.json_files import atomic, read_json, write_json
 
 
 def recorded(folder):

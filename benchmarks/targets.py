@@ -1,6 +1,6 @@
 """What must hold on a CPU: ratios of medians in one run, two cores, float32, GPT-2 small's shape."""
 
-from minipeft.compare.table import markdown
+from minipeft.reports.compare.table import markdown
 
 PEFT = ("lora", "prefix_tuning", "prompt_tuning", "ia3", "bitfit", "adapter")
 DENSE = ("8x64", "4x128", "1x512")

@@ -54,7 +54,7 @@ def main():
     side.use_threads(task["threads"])
     result = PARTS[task["part"]](side, task) | {"imported": imported}
 
-    from minipeft.runs import peak_memory_mb  # last: what it brings is in no figure but this one
+    from minipeft.cost.machine import peak_memory_mb  # last: what it brings is in no figure but this one
 
     result["peak_memory_mb"] = side.gpu_memory_mb() if task["device"] == "cuda" else peak_memory_mb()
     print(json.dumps(result))

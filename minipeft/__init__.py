@@ -3,12 +3,10 @@
 Where things are: gpt2.py is the model, methods/ what can be done to it, ops.py the derivatives.
 """
 
-__version__ = "0.1.0"
-
-from .data import pack
+from .config import GPT2Config
+from .data.batches import pack
 from .distill import Distilled, student_of
 from .errors import InputError
-from .gpt2 import GPT2, GPT2Config
 from .gradcheck import gradcheck
 from .methods import (
     IA3,
@@ -35,9 +33,11 @@ from .methods import (
     UniPELT,
     VeRA,
 )
+from .model import GPT2
 from .optim import AdamW
 from .peft_model import PeftModel
 from .train import evaluate, train
+from .version import __version__ as __version__
 
 __all__ = [
     "GPT2", "IA3", "MAM", "METHODS", "AdamW", "Adapter", "AdapterFusion", "BitFit", "Distilled", "DoRA",

@@ -23,8 +23,8 @@ import numpy as np
 from . import gpt2, ops
 from .backend import like, xp_of
 from .errors import InputError
-from .gpt2 import GPT2
 from .layout import Layout
+from .model import GPT2
 from .peft_model import PeftModel
 
 # ------------------------------------------------------------------------------------------- the student

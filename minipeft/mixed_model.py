@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from .errors import InputError
 from .generate import generate, generate_ids, logits
-from .gpt2 import Step
 from .methods.mixed import Mixed
+from .step import Step
 
 BASE = "__base__"  # the name of no adapter at all, as in Hugging Face PEFT
 

@@ -13,7 +13,7 @@ Nothing here writes into an array that it was given.
 import numpy as np
 
 from .backend import xp_of
-from .quantize import Quantized, quantized_times, quantized_times_transposed
+from .speed.quantized import Quantized, quantized_times, quantized_times_transposed
 
 L2_BYTES = 1 << 19  # elementwise chains work through blocks of rows of this size: they stay in the L2 cache
 FEW_ROWS, FEW_BYTES = 8, 1 << 21  # see `few_rows`; BLAS's threads share a block: this is for two of them

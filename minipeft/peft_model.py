@@ -1,67 +1,24 @@
 """PeftModel: a frozen GPT-2 and one or more fine-tuning methods."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from . import gpt2, ops
-from .backend import like, to_host, xp_of
+from .attached import Attached
+from .backend import like, to_host
 from .errors import InputError
-from .gpt2 import GPT2, Step
-from .gradients import Gradients
-from .methods import Chain, Method
+from .files.adapters import load_adapter, save_adapter
 from .methods.linear.combine import combined_adapter
 from .mixed_model import BASE, MixedModel
+from .model import GPT2
 from .optim import divide
-from .parallel import map_shards, num_shards
-from .quantize import check_can_train, dequantized
-
-
-@dataclass
-class Attached:
-    """What one adapter puts on a model.
-
-    method     one Method, or a Chain of those in a list; an empty list is the frozen model alone
-    tensors    the method's own tensors by name
-    selected   copies of the base parameters that the method selects
-    weights    the base parameters as the forward sees them, the selected ones among them
-    trainable  those of `tensors` and `selected` that an optimizer changes, in place
-    unread     {file: what it held besides}: kept from the folder that the adapter was read from, for a save
-    """
-
-    method: Method
-    tensors: dict
-    selected: dict
-    weights: dict
-    trainable: dict
-    unread: dict = field(default_factory=dict)
-
-    @classmethod
-    def on(cls, model, methods, seed):
-        """The adapter as it begins. Raises InputError where a setting does not fit the model."""
-        from .files import unload
-
-        method = methods if isinstance(methods, Method) else Chain(methods)
-        if method.num_virtual_tokens >= model.config.n_positions:
-            raise InputError(
-                f"{method.num_virtual_tokens} virtual tokens leave no room for text: "
-                f"the model has {model.config.n_positions} positions"
-            )
-        xp = xp_of(model.weights["wte.weight"])
-        own = method.init(model, np.random.default_rng(seed))
-        selected = [name for name in model.weights if method.select(name, model.config)]
-        check_can_train(model.weights, selected)
-        dtype_of = lambda a: a.dtype if a.dtype.kind in "iu" else model.dtype  # indices stay integers
-        tensors = {name: xp.array(a, dtype=dtype_of(a)) for name, a in own.items()}
-        weights = model.weights | method.rebase(model.weights, tensors)
-        selected = {name: weights[name].copy() for name in selected}
-        for name in selected:
-            unload(weights[name])  # the copy is what is read from here on
-        everything = tensors | selected
-        trainable = {name: a for name, a in everything.items() if method.trains(name)}
-        return cls(method, tensors, selected, weights | selected, trainable)
+from .speed.gradients import Gradients
+from .speed.parallel import map_shards, num_shards
+from .speed.quantized import dequantized
+from .step import Step
 
 
 class PeftModel:
@@ -90,13 +47,13 @@ class PeftModel:
 
         Raises InputError, too, for an adapter that needs a head of its own: the base is shared.
         """
-        loaded = PeftModel.from_pretrained(self.model, folder)
-        if loaded.config != self.config:
+        attached = load_adapter(self.model, folder, Attached.on)
+        if attached.model is not self.model:
             raise InputError(
                 f"{folder}: this adapter parts wte from the head that it is tied to, and so cannot stand "
                 "beside others: load it by PeftModel.from_pretrained"
             )
-        self._attach(adapter_name, loaded.adapter(loaded.active_adapter))
+        self._attach(adapter_name, attached)
 
     def add_weighted_adapter(
         self, adapters, weights, adapter_name, combination_type="svd", svd_rank=None,
@@ -291,18 +248,15 @@ class PeftModel:
     # ------------------------------------------------------------------------------------ files, merging
 
     def save_pretrained(self, folder):
-        """Write the adapter alone, as Hugging Face PEFT does: see `formats.save_adapter`."""
-        from .formats import save_adapter
-
+        """Write the adapter alone, as Hugging Face PEFT does: see `files/adapters`."""
         save_adapter(self, folder)
 
     @classmethod
     def from_pretrained(cls, model, folder, adapter_name="default"):
-        """`model` with the adapter of a folder: see `formats.load_adapter`."""
-        from .formats import load_adapter
-
-        peft = load_adapter(model, folder)
-        peft.adapters = {adapter_name: peft.adapter(peft.active_adapter)}
+        """`model` with the adapter of a folder: see `files/adapters`."""
+        attached = load_adapter(model, folder, Attached.on)
+        peft = cls(attached.model, adapter_name=adapter_name)
+        peft.adapters[adapter_name] = attached
         peft.set_adapter(adapter_name)
         return peft
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .data import batches, load_pairs
+from .data.batches import batches, load_pairs
 from .errors import InputError
-from .files import write_json
+from .files.json_files import write_json
 from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
 
 

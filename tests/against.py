@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minipeft import GPT2, AdamW, pack
-from minipeft.files import read_json
+from minipeft.files.json_files import read_json
 from minipeft.optim import clip_grads
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -3,7 +3,7 @@
 from small import scramble
 
 from minipeft import GPT2, BitFit, GPT2Config, LoRA, PeftModel, PrefixTuning
-from minipeft.pretrain import train_tokenizer
+from minipeft.app.pretrain import train_tokenizer
 
 ROWS = [{"prompt": f"name : {n} | food : {f} ||", "completion": f" {n} serves {f} food."}
         for n in ("The Eagle", "Blue Fish", "Old Inn") for f in ("French", "Thai")]  # fmt: skip

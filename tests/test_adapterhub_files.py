@@ -29,8 +29,9 @@ from minipeft import (
     PrefixTuning,
     UniPELT,
 )
-from minipeft.files import read_json, read_safetensors, write_safetensors
-from minipeft.formats import adapterhub
+from minipeft.files.adapters import adapterhub
+from minipeft.files.json_files import read_json
+from minipeft.files.tensors import read_safetensors, write_safetensors
 
 PREFIX = PrefixTuning(4, True, 12)
 FOLDERS = {  # and what they hold
@@ -112,7 +113,7 @@ def configs(folder):
 @each_dtype
 @each_folder
 def test_what_the_library_wrote_has_its_logits(name, dtype):
-    peft = adapterhub.load(base(dtype), REFERENCE / name)
+    peft = PeftModel.from_pretrained(base(dtype), REFERENCE / name)
     true = stored(name)["logits"]
     one_token = [[i] for i in range(5)]  # what UniPELT's are of
     ours = np.concatenate(peft.logits(one_token)) if "unipelt" in name else packed_logits(peft)[: len(true)]
@@ -126,7 +127,7 @@ def test_what_the_library_wrote_has_its_logits(name, dtype):
 
 @each_folder
 def test_the_method_is_what_the_library_was_told(name):
-    peft = adapterhub.load(base(), REFERENCE / name)
+    peft = PeftModel.from_pretrained(base(), REFERENCE / name)
     assert adapterhub.reads(REFERENCE / name) and adapterhub.writes(peft.method)
     assert peft.method == FOLDERS[name]
     assert peft.tensors.keys() == PeftModel(base(), FOLDERS[name]).tensors.keys()
@@ -134,7 +135,7 @@ def test_the_method_is_what_the_library_was_told(name):
 
 @each_folder
 def test_a_save_after_a_load_is_the_same_tensor_by_tensor_and_key_by_key(name, tmp_path):
-    adapterhub.save(adapterhub.load(base("float32"), REFERENCE / name), tmp_path)
+    adapterhub.save(PeftModel.from_pretrained(base("float32"), REFERENCE / name), tmp_path)
     again, first = tensors(tmp_path), tensors(REFERENCE / name)
     assert again.keys() == first.keys()
     for file in first:
@@ -184,7 +185,7 @@ def test_training_goes_on_from_a_file_as_without_it(tmp_path):
     peft = PeftModel(small_model(), LoReFT(r=2, suffix_positions=1))
     step(peft)
     adapterhub.save(peft, tmp_path)
-    again = adapterhub.load(small_model(), tmp_path)
+    again = PeftModel.from_pretrained(small_model(), tmp_path)
     assert np.array_equal(step(again), step(peft))
 
 
@@ -213,7 +214,7 @@ def test_what_is_written_is_read_bit_for_bit(name, tmp_path):
     peft = scrambled(OURS[name])
     adapterhub.save(peft, tmp_path)
     assert adapterhub.reads(tmp_path)
-    again = adapterhub.load(small_model(), tmp_path)
+    again = PeftModel.from_pretrained(small_model(), tmp_path)
     assert again.method == peft.method
     assert snapshot(again.tensors) == snapshot(peft.tensors)
     assert again.trainable.keys() == peft.trainable.keys()
@@ -222,7 +223,7 @@ def test_what_is_written_is_read_bit_for_bit(name, tmp_path):
 
 def test_a_chain_of_one_is_written_as_that_one(tmp_path):
     adapterhub.save(PeftModel(small_model(), [Adapter(reduction_factor=4)]), tmp_path)
-    assert adapterhub.load(small_model(), tmp_path).method == Adapter(reduction_factor=4)
+    assert PeftModel.from_pretrained(small_model(), tmp_path).method == Adapter(reduction_factor=4)
 
 
 @pytest.mark.parametrize("name", ["fusion", "loreft, both ends", "mam, flat", "unipelt"])
@@ -235,7 +236,7 @@ def test_a_model_on_a_gpu_is_written_and_read_alike(name, cupy, tmp_path):
     assert written.keys() == expected.keys()
     for file, inner in expected.items():
         assert all(np.array_equal(written[file][key], t) for key, t in inner.items())
-    again = adapterhub.load(model, tmp_path / "host")
+    again = PeftModel.from_pretrained(model, tmp_path / "host")
     adapterhub.save(again, tmp_path / "again")
     written = tensors(tmp_path / "again")
     for file, inner in expected.items():
@@ -247,14 +248,14 @@ def test_no_activation_is_linear_there(tmp_path):
     adapterhub.save(peft, tmp_path)
     config = read_json(tmp_path / "adapter_config.json")["config"]
     assert config["non_linearity"] == "linear" and isinstance(config["scaling"], float)
-    assert np.array_equal(logits(adapterhub.load(small_model(), tmp_path)), logits(peft))
+    assert np.array_equal(logits(PeftModel.from_pretrained(small_model(), tmp_path)), logits(peft))
 
 
 def test_what_says_nothing_here_is_kept(seq_bn, tmp_path):
     path = seq_bn / "adapter_config.json"
     change(path, phm_dim=7, init_weights_seed=3, cross_adapter=True, of_tomorrow=None, another=[])
     path.write_text(json.dumps(read_json(path) | {"config_id": "9076f36a74755ac4", "note": [1, 2]}))
-    adapterhub.save(adapterhub.load(base(), seq_bn), tmp_path / "again")
+    adapterhub.save(PeftModel.from_pretrained(base(), seq_bn), tmp_path / "again")
     assert configs(tmp_path / "again") == configs(seq_bn)
 
 
@@ -265,14 +266,14 @@ def test_settings_that_a_file_lacks_are_the_librarys(seq_bn):
     whole["config"] = {key: whole["config"][key] for key in needed}
     path.write_text(json.dumps(whole))
     expected = Adapter(reduction_factor=4, original_ln_before=False)
-    assert asdict(adapterhub.load(base(), seq_bn).method) == asdict(expected)
+    assert asdict(PeftModel.from_pretrained(base(), seq_bn).method) == asdict(expected)
 
 
 def test_a_model_without_head_and_half_precision_are_read(seq_bn):
-    path, plain = seq_bn / "adapter.safetensors", adapterhub.load(base(), seq_bn)
+    path, plain = seq_bn / "adapter.safetensors", PeftModel.from_pretrained(base(), seq_bn)
     stored = tensors(seq_bn)[path.name].items()
     write_safetensors(path, {k.removeprefix("transformer."): t.astype("float16") for k, t in stored})
-    again = adapterhub.load(base(), seq_bn)
+    again = PeftModel.from_pretrained(base(), seq_bn)
     for name, t in plain.tensors.items():
         assert np.array_equal(again.tensors[name], t.astype("float16"))
 
@@ -287,11 +288,11 @@ def test_a_fusion_may_have_a_name_of_its_own(tmp_path):
     stored = tensors(folder)[path.name].items()
     write_safetensors(path, {k.replace("food,people", "both"): t.copy() for k, t in stored})
     (tmp_path / "adapter_setup.json").unlink()
-    again = adapterhub.load(small_model(), tmp_path)
+    again = PeftModel.from_pretrained(small_model(), tmp_path)
     assert np.array_equal(logits(again), logits(peft))
     adapterhub.save(again, tmp_path / "again")
     assert read_json(tmp_path / "again/adapter_setup.json")["adapter_setup"]["kwargs"] == {"name": "both"}
-    assert np.array_equal(logits(adapterhub.load(small_model(), tmp_path / "again")), logits(peft))
+    assert np.array_equal(logits(PeftModel.from_pretrained(small_model(), tmp_path / "again")), logits(peft))
 
 
 # ------------------------------------------------------------------------------------ what is refused
@@ -317,7 +318,7 @@ def test_a_fusion_may_have_a_name_of_its_own(tmp_path):
 def test_settings_that_are_not_implemented_are_named(seq_bn, values, message):
     change(seq_bn / "adapter_config.json", **values)
     with pytest.raises(InputError, match=message):
-        adapterhub.load(base(), seq_bn)
+        PeftModel.from_pretrained(base(), seq_bn)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +337,7 @@ def test_other_settings_that_are_not_implemented_are_named(name, path, values, m
     file = "adapter_fusion_config.json" if path == "fusion/" else "adapter_config.json"
     change(folder / path / file, **values)
     with pytest.raises(InputError, match=message):
-        adapterhub.load(base(), folder)
+        PeftModel.from_pretrained(base(), folder)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +360,7 @@ def test_settings_of_a_part_that_are_not_implemented_are_named(name, part, value
     parts[part] |= values
     change(folder / "adapter_config.json", configs=parts)
     with pytest.raises(InputError, match=message):
-        adapterhub.load(base(), folder)
+        PeftModel.from_pretrained(base(), folder)
 
 
 @pytest.mark.parametrize("key", ["mh_adapter", "reduction_factor"])
@@ -369,7 +370,7 @@ def test_a_setting_that_is_needed_and_missing_is_named(seq_bn, key):
     del whole["config"][key]
     path.write_text(json.dumps(whole))
     with pytest.raises(InputError, match=f"{key} is missing"):
-        adapterhub.load(base(), seq_bn)
+        PeftModel.from_pretrained(base(), seq_bn)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +386,7 @@ def test_files_for_other_models_and_of_other_times_are_refused(seq_bn, values, m
     path = seq_bn / "adapter_config.json"
     path.write_text(json.dumps(read_json(path) | values))
     with pytest.raises(InputError, match=message):
-        adapterhub.load(base(), seq_bn)
+        PeftModel.from_pretrained(base(), seq_bn)
 
 
 UP = "transformer.h.1.output_adapters.adapters.x.adapter_up"
@@ -405,7 +406,7 @@ def test_wrong_tensors_are_named(seq_bn, edit, message):
     edit(found)
     write_safetensors(path, found)
     with pytest.raises(InputError, match=message):
-        adapterhub.load(base(), seq_bn)
+        PeftModel.from_pretrained(base(), seq_bn)
 
 
 @pytest.mark.parametrize(
@@ -418,17 +419,17 @@ def test_wrong_tensors_are_named(seq_bn, edit, message):
 def test_an_adapter_for_another_number_of_layers_is_refused(n_layer, message, tmp_path):
     adapterhub.save(PeftModel(small_model(), Adapter(reduction_factor=4)), tmp_path)
     with pytest.raises(InputError, match=message):
-        adapterhub.load(small_model(config=replace(CONFIG, n_layer=n_layer)), tmp_path)
+        PeftModel.from_pretrained(small_model(config=replace(CONFIG, n_layer=n_layer)), tmp_path)
 
 
 def test_a_head_is_accepted_only_where_it_is_the_models(tmp_path):
     folder = copy("hub-widths", tmp_path)  # which has one
     path = folder / "model_head.safetensors"
     head = read_safetensors(path)[0]["lm_head.weight"] + np.float32(0.01)
-    assert adapterhub.load(base(), folder)
+    assert PeftModel.from_pretrained(base(), folder)
     write_safetensors(path, {"lm_head.weight": head})
     with pytest.raises(InputError, match=r"model_head.safetensors: lm_head.weight is not the model's"):
-        adapterhub.load(base(), folder)
+        PeftModel.from_pretrained(base(), folder)
 
 
 @pytest.mark.parametrize("name", ["tiny-seq_bn", "tiny-fusion"])
@@ -439,7 +440,7 @@ def test_a_pickle_file_is_refused_with_how_to_convert_it(name, tmp_path):
     path.with_suffix(".safetensors").rename(old)
     message = rf"only a pickle is there.*torch.load\('{old.name}', weights_only=True"
     with pytest.raises(InputError, match=message):
-        adapterhub.load(base(), folder)
+        PeftModel.from_pretrained(base(), folder)
 
 
 def test_reflections_that_weight_decay_has_spoilt_are_refused(tmp_path):
@@ -449,16 +450,16 @@ def test_reflections_that_weight_decay_has_spoilt_are_refused(tmp_path):
     stored = tensors(folder)[path.name].items()
     write_safetensors(path, {k: t * np.float32(0.999 if k.endswith("original") else 1) for k, t in stored})
     with pytest.raises(InputError, match=r"weight\.original has something else than -1 on its diagonal"):
-        adapterhub.load(base(), folder)
+        PeftModel.from_pretrained(base(), folder)
 
 
 def test_a_reft_that_does_not_say_whether_it_subtracts_is_refused(tmp_path):
     """The library does not write it: what is saved as DiReFT it loads as NoReFT."""
     with pytest.raises(InputError, match=r'"subtract_projection": true .NoReFT. or false .DiReFT'):
-        adapterhub.load(base(), REFERENCE / "tiny-direft")
+        PeftModel.from_pretrained(base(), REFERENCE / "tiny-direft")
     folder = copy("tiny-direft", tmp_path)
     change(folder / "adapter_config.json", subtract_projection=False)
-    assert_same_logits(packed_logits(adapterhub.load(base(), folder)), stored("tiny-direft")["logits"])
+    assert_same_logits(packed_logits(PeftModel.from_pretrained(base(), folder)), stored("tiny-direft")["logits"])
 
 
 @pytest.mark.parametrize(
@@ -475,7 +476,7 @@ def test_a_fusion_that_is_not_whole_is_refused(edit, message, tmp_path):
     folder = copy("tiny-fusion", tmp_path)
     edit(folder)
     with pytest.raises(InputError, match=message):
-        adapterhub.load(base(), folder)
+        PeftModel.from_pretrained(base(), folder)
 
 
 def change_name(path, name):
@@ -489,12 +490,12 @@ def change_names(path, names):
 def test_a_fusion_alone_and_other_setups_are_refused(tmp_path):
     assert adapterhub.reads(REFERENCE / "tiny-fusion/fusion")
     with pytest.raises(InputError, match=r"0 sub-folders with adapter_fusion_config\.json: want one"):
-        adapterhub.load(base(), REFERENCE / "tiny-fusion/fusion")
+        PeftModel.from_pretrained(base(), REFERENCE / "tiny-fusion/fusion")
     folder = copy("hub-fusion", tmp_path)
     path = folder / "adapter_setup.json"
     path.write_text(path.read_text().replace("Fuse", "Stack"))
     with pytest.raises(InputError, match="a setup of Stack, single, single is not implemented, only Fuse"):
-        adapterhub.load(base(), folder)
+        PeftModel.from_pretrained(base(), folder)
 
 
 def test_a_fusions_adapters_have_names_that_folders_can_have(tmp_path):
@@ -584,7 +585,7 @@ def test_the_library_reads_what_is_written(name, dtype, their_base, tmp_path, re
         theirs.save_adapter(str(tmp_path / "theirs"), "minipeft", use_safetensors=True)
     if isinstance(method, LoReFT) and not method.orthogonality:
         change(tmp_path / "theirs/adapter_config.json", subtract_projection=method.subtract_projection)
-    again = adapterhub.load(small_model(dtype), tmp_path / "theirs")
+    again = PeftModel.from_pretrained(small_model(dtype), tmp_path / "theirs")
     assert snapshot(again.tensors) == snapshot(peft.tensors)
 
 
@@ -600,9 +601,9 @@ def test_how_to_convert_a_pickle_is_right(their_base, tmp_path, monkeypatch):
     theirs.add_adapter("x", config=MAMConfig(prefix, ParBnConfig(reduction_factor=4)), set_active=True)
     theirs.save_adapter(str(tmp_path / "x"), "x", with_head=False)
     with pytest.raises(InputError) as refused:
-        adapterhub.load(small_model("float32"), tmp_path / "x")
+        PeftModel.from_pretrained(small_model("float32"), tmp_path / "x")
     command = str(refused.value).partition("Convert it: ")[2].replace("python", sys.executable, 1)
     subprocess.run(command, shell=True, check=True, cwd=tmp_path / "x")
-    peft = adapterhub.load(small_model("float32"), tmp_path / "x")
+    peft = PeftModel.from_pretrained(small_model("float32"), tmp_path / "x")
     sequences = sequences_for(peft.method)
     np.testing.assert_allclose(logits(peft, sequences), their_logits(theirs, sequences, 2), rtol=0, atol=1e-4)

@@ -7,8 +7,9 @@ import pytest
 from folders import ROWS, write_model
 from small import scramble
 
-from minipeft import GPT2, InputError, PeftModel, PrefixTuning, answers
-from minipeft.answers import answer, choose, continue_all, line_breaks
+from minipeft import GPT2, InputError, PeftModel, PrefixTuning
+from minipeft.tasks import answers
+from minipeft.tasks.answers import answer, choose, continue_all, line_breaks
 
 PROMPTS = [row["prompt"] for row in ROWS] * 5
 CHOICES = (" French", " Thai", " serves Thai food.")

@@ -6,7 +6,7 @@ import pytest
 from folders import ROWS, write_model
 
 from minipeft import InputError, PeftModel
-from minipeft.answers import choose, continue_all
+from minipeft.tasks.answers import choose, continue_all
 from minipeft.tasks.baselines import copying, few_shot, fitting, majority
 
 TEST = [{"prompt": "name : New Cafe | food : Thai ||", "completion": " x"}] * 3

@@ -18,10 +18,10 @@ from minipeft import (
     PromptTuning,
     pack,
 )
-from minipeft import bench as benchmark
-from minipeft.cli import main
-from minipeft.flops import step_flops
-from minipeft.runs import make_method
+from minipeft.app.cli import main
+from minipeft.cost import bench as benchmark
+from minipeft.cost.flops import step_flops
+from minipeft.methods.named import make_method
 
 # C = 4, F = 8: a block's weights are 48 + 16 + 32 + 32 = 128, of which the first, c_attn, has 48
 CONFIG = GPT2Config(vocab_size=10, n_positions=16, n_embd=4, n_layer=2, n_head=2, n_inner=8)
@@ -151,7 +151,7 @@ def test_only_tokens_of_the_text_count(folder, capsys):
 
 
 def test_random_weights_take_the_tokenizer_of_a_folder(folder, capsys, monkeypatch):
-    monkeypatch.setattr("minipeft.gpt2.SIZES", {"little": {"n_embd": 8, "n_layer": 1, "n_head": 1}})
+    monkeypatch.setattr("minipeft.config.SIZES", {"little": {"n_embd": 8, "n_layer": 1, "n_head": 1}})
     model = ("--model", "random:little", "--data", folder / "rows.jsonl")
     assert run(capsys, *model, "--tokenizer", folder)[0] == 0
     code, result, err = run(capsys, *model)

@@ -12,7 +12,7 @@ import pytest
 from folders import write_adapters, write_model
 
 from minipeft import PeftModel
-from minipeft.cli import main
+from minipeft.app.cli import main
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from small import CONFIG, count_products, small_batch, small_model, snapshot
 from test_device import moved, on_host
 
 from minipeft import GPT2, Full, GPT2Config, InputError, LoRA, PeftModel, gpt2, pack, train
+from minipeft.app.cli import parser
+from minipeft.app.commands import given_settings
 from minipeft.backend import to_host
-from minipeft.cli import parser
-from minipeft.commands import given_settings
-from minipeft.compare.plan import Plan
-from minipeft.compare.sweep import read_sweep
 from minipeft.distill import Distilled
+from minipeft.reports.compare.plan import Plan
+from minipeft.reports.compare.sweep import read_sweep
 
 
 def with_dropout(method):

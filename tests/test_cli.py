@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from folders import ROWS, write_adapters, write_model
 
-from minipeft import GPT2, GPT2Config, PeftModel, ops, runs
-from minipeft.cli import main
-from minipeft.tasks import TASKS
+from minipeft import GPT2, GPT2Config, PeftModel, ops
+from minipeft.app.cli import main
+from minipeft.tasks import TASKS, named
 from minipeft.tasks.show import readable
 
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def few_rows(monkeypatch):
-    monkeypatch.setattr(runs, "TASK_ROWS", {"train": 16, "validation": 4, "test": 4})
+    monkeypatch.setattr(named, "TASK_ROWS", {"train": 16, "validation": 4, "test": 4})
 
 
 def call(capsys, *args):
@@ -265,7 +265,7 @@ def test_gradcheck_fails_with_code_1_on_a_wrong_backward(folder, capsys, monkeyp
 
 
 def test_pretrain_writes_a_model_that_loads_and_says_how_it_was_made(tmp_path, monkeypatch, capsys):
-    from minipeft import pretrain
+    from minipeft.app import pretrain
 
     monkeypatch.setattr(
         pretrain, "SHAPE", GPT2Config(vocab_size=400, n_positions=64, n_embd=8, n_layer=1, n_head=2)
@@ -339,7 +339,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(command, folder, capsys, tm
 
 
 def test_serve_says_what_to_install(folder, capsys, monkeypatch):
-    for module in ("minipeft.serve.app", "uvicorn"):
+    for module in ("minipeft.app.serve.app", "uvicorn"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # as if it were not installed
     code, _, err = call(capsys, "serve", "--model", folder)

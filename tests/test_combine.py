@@ -11,7 +11,7 @@ from reference.draws import Draws
 from small import logits, scramble, small_model, snapshot
 
 from minipeft import GPT2, DoRA, InputError, LoRA, LoRAPlus, PeftModel, PrefixTuning
-from minipeft.files import read_json
+from minipeft.files.json_files import read_json
 from minipeft.methods.linear import combine
 from minipeft.methods.linear.combine import elected_mean, keep_at_random, keep_largest, merge
 

@@ -12,9 +12,9 @@ import pytest
 from folders import ROWS, write_model
 
 from minipeft import InputError
-from minipeft.cli import main
-from minipeft.compare import budget, compare, processes, recipes, rows, sweep
-from minipeft.compare.budget import Cost
+from minipeft.app.cli import main
+from minipeft.reports.compare import budget, compare, processes, recipes, rows, sweep
+from minipeft.reports.compare.budget import Cost
 
 TASK = {"data-to-text": ("--task", "data-to-text")}
 
@@ -50,7 +50,7 @@ def started(monkeypatch):
         return outcome(run)
 
     monkeypatch.setattr(processes.Runner, "process", process)
-    monkeypatch.setattr("minipeft.compare.report.draw", lambda rows, folder, task: [])
+    monkeypatch.setattr("minipeft.reports.compare.report.draw", lambda rows, folder, task: [])
     return runs
 
 
@@ -95,7 +95,7 @@ def test_epochs_take_the_place_of_steps(tmp_path, started):
 
 
 def test_every_recipe_is_one_that_train_takes():
-    from minipeft.runs import make_method
+    from minipeft.methods.named import make_method
     from minipeft.train import Training
 
     for name, (own, training) in recipes.RECIPES.items():

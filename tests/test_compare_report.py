@@ -7,9 +7,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from minipeft.compare import claims, drawings, labels, recipes, report, table
-from minipeft.compare.rows import rows_of
-from minipeft.pictures import figure
+from minipeft.reports.compare import claims, drawings, labels, recipes, report, table
+from minipeft.reports.compare.rows import rows_of
+from minipeft.reports.pictures import figure
 
 SCORES = {"none": 0.01, "few_shot": 0.2, "bitfit": 0.5, "lora": 0.6, "houlsby": 0.6, "full": 0.64}
 SIZES = {"bitfit": 10, "lora": 25, "houlsby": 90, "lora_random": 25, "full": 1000}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from folders import ADAPTERS, write_adapters, write_model
 
+from minipeft.app.named_adapters import load_named
+from minipeft.app.serve.completions import Completion, Request, beginning_of, complete, may_share
 from minipeft.generate import log_softmax
-from minipeft.named_adapters import load_named
-from minipeft.serve.completions import Completion, Request, beginning_of, complete, may_share
 
 
 @pytest.fixture(scope="module")

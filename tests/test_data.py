@@ -8,9 +8,10 @@ import pytest
 from small import small_model, texts
 
 from minipeft import InputError, pack
-from minipeft.data import batches, encode_rows, load_pairs, load_tokenizer
-from minipeft.pretrain import train_tokenizer
-from minipeft.rows import read_rows
+from minipeft.app.pretrain import train_tokenizer
+from minipeft.data.batches import batches, encode_rows, load_pairs
+from minipeft.data.rows import read_rows
+from minipeft.files.tokenizer import load_tokenizer
 
 SHARED = Path(__file__).parents[2] / "shared"  # real data: not part of the project
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="GPT-2's vocabulary and E2E are not there")

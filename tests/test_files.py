@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from small import CONFIG, small_model, snapshot, texts
 
-from minipeft import GPT2, InputError, files
-from minipeft.files import read_safetensors, write_safetensors
+from minipeft import GPT2, InputError
+from minipeft.files import checkpoint as files
+from minipeft.files.tensors import read_safetensors, write_safetensors
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from minipeft import (
     Sparse,
     VeRA,
 )
-from minipeft.files import read_json, read_safetensors, write_json, write_safetensors
+from minipeft.files.json_files import read_json, write_json
+from minipeft.files.tensors import read_safetensors, write_safetensors
 from minipeft.methods import Chain
 
 CONFIG, TENSORS, ENCODER = "adapter_config.json", "adapter_model.safetensors", "encoder.safetensors"

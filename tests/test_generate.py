@@ -6,9 +6,9 @@ from every_site import EverySite
 from small import CONFIG, scramble, small_model, texts
 
 from minipeft import GPT2, Full, InputError, LoRA, PeftModel
+from minipeft.app.pretrain import train_tokenizer
+from minipeft.config import GPT2Config
 from minipeft.generate import TextStream, penalised, sample
-from minipeft.gpt2 import GPT2Config
-from minipeft.pretrain import train_tokenizer
 
 METHODS = [[], Full(), LoRA(r=2, target_modules="all-linear"), EverySite(), [EverySite(1), EverySite(1, "b")]]
 

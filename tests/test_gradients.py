@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from minipeft.gradients import Gradients
+from minipeft.speed.gradients import Gradients
 
 TERMS = {0: [1e8, 3.0], 1: [-1e8, 5.0], 2: [7.0, 1e-3]}
 

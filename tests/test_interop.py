@@ -23,7 +23,7 @@ from minipeft import (
     VeRA,
     pack,
 )
-from minipeft.data import load_tokenizer
+from minipeft.files.tokenizer import load_tokenizer
 
 LIVE = "compares with the live library; stored references are compared in test_reference.py"
 torch = pytest.importorskip("torch", reason=LIVE)

@@ -24,7 +24,8 @@ from every_method import BOTH, CASES
 from small import CONFIG, logits, scramble, small_batch, small_model, texts
 
 from minipeft import InputError, LoRA, PeftModel, ops, pack, train
-from minipeft.files import read_json, read_safetensors
+from minipeft.files.json_files import read_json
+from minipeft.files.tensors import read_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.linear.dora import DoRA
 from minipeft.methods.linear.ia3 import IA3

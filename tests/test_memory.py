@@ -20,9 +20,9 @@ from minipeft import (
     pack,
     train,
 )
-from minipeft.cli import main
-from minipeft.info import shape_of, training_memory
-from minipeft.memory import hollow, largest_batch, nbytes, predict, uniform_batch
+from minipeft.app.cli import main
+from minipeft.app.info import shape_of, training_memory
+from minipeft.cost.memory import hollow, largest_batch, nbytes, predict, uniform_batch
 
 CONFIG = GPT2Config(vocab_size=5000, n_positions=80, n_embd=256, n_layer=4, n_head=4)
 METHODS = {

@@ -7,7 +7,7 @@ import sacrebleu
 from rouge_score import rouge_scorer
 
 from minipeft import InputError
-from minipeft.metrics import METRICS, accuracy, bleu, chrf, exact_match, f1, normalised, rouge_l
+from minipeft.data.metrics import METRICS, accuracy, bleu, chrf, exact_match, f1, normalised, rouge_l
 
 REFERENCES = ["The quick brown fox jumps over the dog.", "It rains all day in the north.", "Nobody came."]
 OUTPUTS = [" A quick brown fox jumped over the dog.", " It rains in the north all day.", " Everybody came!"]

@@ -6,8 +6,8 @@ import pytest
 from folders import write_model
 
 from minipeft import InputError
-from minipeft.metrics import bleu, chrf
-from minipeft.rows import read_rows
+from minipeft.data.metrics import bleu, chrf
+from minipeft.data.rows import read_rows
 from minipeft.tasks.own import OwnData, halves
 
 TRAIN = [{"prompt": f"q{i}", "completion": f" answer {i % 3}"} for i in range(12)]

@@ -12,8 +12,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from minipeft import InputError
-from minipeft.pages import write_page
-from minipeft.pictures import COLOURS, bar_style, figure, heat_map, line_style, log_scale, save
+from minipeft.reports.pages import write_page
+from minipeft.reports.pictures import COLOURS, bar_style, figure, heat_map, line_style, log_scale, save
 
 
 def draw(folder):
@@ -52,7 +52,7 @@ def test_pictures_do_not_heed_or_change_the_settings_of_others(tmp_path):
 
 def test_pictures_need_no_pyplot_and_no_display(tmp_path):
     code = (
-        "import sys; from minipeft.pictures import figure, save\n"
+        "import sys; from minipeft.reports.pictures import figure, save\n"
         f"with figure() as f: f.subplots().plot([1, 2]); save(f, {str(tmp_path)!r}, 'a')\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

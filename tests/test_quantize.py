@@ -23,16 +23,16 @@ from minipeft import (
     evaluate,
     gradcheck,
     ops,
-    quantize,
     train,
 )
-from minipeft.cli import main
-from minipeft.compare import Plan
-from minipeft.files import read_safetensors, unload, write_safetensors
+from minipeft.app.cli import main
+from minipeft.files.tensors import read_safetensors, unload, write_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
-from minipeft.quantize import NF4, Int8, dequantized, nf4_values
+from minipeft.reports.compare import Plan
+from minipeft.reports.tune_report.run_folder import read_run
+from minipeft.speed import quantized as quantize
+from minipeft.speed.quantized import NF4, Int8, dequantized, nf4_values
 from minipeft.tasks import data_to_text
-from minipeft.tune_report.run_folder import read_run
 
 TINY = Path(__file__).parents[1] / "weights" / "tiny"
 REFERENCE = Path(__file__).parent / "reference"

@@ -23,7 +23,7 @@ from against import (
 from reference.fingerprint import fingerprint, fingerprint_error
 
 from minipeft import GPT2, Full, LoRA, PeftModel, pack
-from minipeft.files import read_json
+from minipeft.files.json_files import read_json
 from minipeft.optim import learning_rate_at
 from minipeft.train import Training
 

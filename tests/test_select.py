@@ -21,18 +21,9 @@ from against import (
 from every_method import EXAMPLES
 from small import CONFIG, count_products, logits, scramble, small_batch, small_model, snapshot
 
-from minipeft import (
-    GPT2,
-    AdamW,
-    Full,
-    InputError,
-    LoRA,
-    PeftModel,
-    gpt2,
-    pack,
-    train,
-)
-from minipeft.files import read_json, read_safetensors
+from minipeft import GPT2, AdamW, Full, InputError, LoRA, PeftModel, gpt2, pack, train
+from minipeft.files.json_files import read_json
+from minipeft.files.tensors import read_safetensors
 from minipeft.methods.select.bitfit import BitFit
 from minipeft.methods.select.importance import fisher_information, largest
 from minipeft.methods.select.layerwise import Layerwise

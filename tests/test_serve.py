@@ -13,15 +13,15 @@ import pytest
 from folders import write_adapters, write_model
 
 from minipeft import InputError, PeftModel
-from minipeft.named_adapters import load_named
+from minipeft.app.named_adapters import load_named
 
 openai = pytest.importorskip("openai")
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-from minipeft.serve import app as serve_app  # noqa: E402
-from minipeft.serve import completions, queue  # noqa: E402
+from minipeft.app.serve import app as serve_app  # noqa: E402
+from minipeft.app.serve import completions, queue  # noqa: E402
 
 PROMPT = "name : The Eagle | food : Thai ||"
 

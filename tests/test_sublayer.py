@@ -16,7 +16,7 @@ from every_site import EverySite
 from small import logits, scramble, small_batch, small_model, texts
 
 from minipeft import GPT2, GPT2Config, InputError, LoRA, PeftModel, train
-from minipeft.files import read_safetensors
+from minipeft.files.tensors import read_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.sublayer.activations import ACTIVATIONS, activation_backward
 from minipeft.methods.sublayer.adapter import Adapter, Houlsby

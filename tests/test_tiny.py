@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from minipeft import GPT2, LoRA, PeftModel, evaluate, train
-from minipeft.pretrain import HELD_OUT_SEED
+from minipeft.app.pretrain import HELD_OUT_SEED
 from minipeft.tasks import data_to_text
 from minipeft.tasks.corpus import documents
 

@@ -28,13 +28,13 @@ from minipeft import (
     PTuning,
     Sparse,
     VeRA,
-    pictures,
-    runs,
     train,
 )
-from minipeft.cli import main
-from minipeft.tasks.own import OwnData
-from minipeft.tune_report import (
+from minipeft.app import runs
+from minipeft.app.cli import main
+from minipeft.model import load_model
+from minipeft.reports import pictures
+from minipeft.reports.tune_report import (
     SECTIONS,
     curves,
     moved,
@@ -44,7 +44,9 @@ from minipeft.tune_report import (
     tune_report,
     updates,
 )
-from minipeft.tune_report.probe import measure
+from minipeft.reports.tune_report.probe import measure
+from minipeft.tasks import named
+from minipeft.tasks.own import OwnData
 
 PAIRS = [(ids[:2], ids[2:]) for ids in texts((6, 4, 9))]
 
@@ -376,9 +378,8 @@ def test_untrained_methods_have_nothing_to_show_and_say_so(base, tmp_path, sketc
 
 
 def test_a_builtin_tasks_run_is_measured_on_its_validation_rows(base, tmp_path, sketched, monkeypatch):
-    monkeypatch.setattr(runs, "TASK_ROWS", {"train": 8, "validation": 4, "test": 2})
-    monkeypatch.setattr(run_folder, "TASK_ROWS", runs.TASK_ROWS)
-    task = runs.task_of("data-to-text")
+    monkeypatch.setattr(named, "TASK_ROWS", {"train": 8, "validation": 4, "test": 2})
+    task = named.task_of("data-to-text")
     options = {"steps": 1, "progress": False, "on_long": "cut"}
     runs.run(GPT2.from_pretrained(base.folder), PromptTuning(2), tmp_path, task, **options)
     tune_report(tmp_path, progress=False)
@@ -405,7 +406,7 @@ def test_a_runs_result_says_on_what_it_was_trained(base, tmp_path):
         "model": str(base.folder), "data": str(base.folder / "train.jsonl"),
         "eval_data": str(base.folder / "eval.jsonl"),
     }  # fmt: skip
-    assert runs.load_model(f"random:{base.folder}").name == f"random:{base.folder}"
+    assert load_model(f"random:{base.folder}").name == f"random:{base.folder}"
 
 
 BAD = {

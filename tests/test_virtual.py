@@ -21,13 +21,14 @@ from every_method import TEXT, VIRTUAL
 from small import count_products, logits, scramble, small_batch, small_model, snapshot, texts
 
 from minipeft import GPT2Config, InputError, PeftModel, ops
-from minipeft.files import read_json, read_safetensors
+from minipeft.app.pretrain import train_tokenizer
+from minipeft.files.json_files import read_json
+from minipeft.files.tensors import read_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.embed.lstm import lstm
 from minipeft.methods.embed.p_tuning import PTuning
 from minipeft.methods.embed.prompt_tuning import PromptTuning
 from minipeft.methods.keys_values.prefix_tuning import PrefixTuning
-from minipeft.pretrain import train_tokenizer
 
 alone = [method for method in VIRTUAL.values() if not isinstance(method, list)]
 

@@ -6,8 +6,8 @@ A fine-tuned model that does not beat them has learnt nothing that was not to be
 from collections import Counter
 from random import Random
 
-from ..answers import answer, room_of
 from ..errors import InputError
+from .answers import answer, room_of
 
 
 def majority(train, test):

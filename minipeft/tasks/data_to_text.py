@@ -10,7 +10,7 @@ Splits: the two words of a name, a food and an area, a type and a price are pair
 import re
 from random import Random
 
-from ..metrics import bleu
+from ..data.metrics import bleu
 from . import words
 from .splits import check_split, partner
 

@@ -4,9 +4,9 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+from ..data.metrics import METRICS
+from ..data.rows import read_rows
 from ..errors import InputError
-from ..metrics import METRICS
-from ..rows import read_rows
 
 OF_CLASSES = ("accuracy",)  # what is computed besides the metric that was asked for
 OF_TEXTS = ("exact_match", "f1", "bleu", "chrf", "rouge_l")

@@ -10,7 +10,7 @@ Splits: a person and what is said of this person are a pair that belongs to one 
 
 from random import Random
 
-from ..metrics import exact_match, f1
+from ..data.metrics import exact_match, f1
 from . import words
 from .splits import check_split, partner
 

@@ -15,7 +15,7 @@ never judged in training.
 
 from random import Random
 
-from ..metrics import accuracy
+from ..data.metrics import accuracy
 from . import words
 from .splits import check_split, split_of
 

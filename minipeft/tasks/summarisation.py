@@ -15,7 +15,7 @@ one split (`splits.partner`).
 import re
 from random import Random
 
-from ..metrics import rouge_l
+from ..data.metrics import rouge_l
 from . import words
 from .splits import check_split, partner
 

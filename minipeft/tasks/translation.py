@@ -13,7 +13,7 @@ Splits: a number, a day with its month, an hour with its minutes: each is a comb
 
 from random import Random
 
-from ..metrics import accuracy, chrf
+from ..data.metrics import accuracy, chrf
 from . import words
 from .splits import check_split, split_of
 

@@ -22,7 +22,7 @@ from draws import Draws
 from make_reference import HERE, load
 from peft import LoraConfig, get_peft_model
 
-from minipeft.files import write_json
+from minipeft.files.json_files import write_json
 
 LAYER = "h.1.attn.c_proj"
 ADAPTERS = {

@@ -31,7 +31,7 @@ from peft import (
     get_peft_model,
 )
 
-from minipeft.files import read_json
+from minipeft.files.json_files import read_json
 
 COLUMNS = 40
 LORA = {"r": 2, "lora_alpha": 3, "fan_in_fan_out": True}

@@ -28,7 +28,7 @@ from peft import IA3Config, LoraConfig, VeraConfig, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from peft.tuners.lora.layer import LoraLayer
 
-from minipeft.files import read_json
+from minipeft.files.json_files import read_json
 
 COLUMNS = 40  # of the logits: enough to tell, and small
 BOTH = ["attn.c_attn", "mlp.c_proj"]  # a wide layer and a tall one

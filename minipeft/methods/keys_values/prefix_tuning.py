@@ -126,10 +126,6 @@ class PrefixTuning(Method):
 
 def keys_and_values(ids, P, model):
     """The KV cache after the first P tokens of a text, as a table (P, 2 L C): that is all a prefix is."""
-    from ...generate import KVCache, next_logits  # not above: it imports the model, and that the methods
-
     if len(ids) < P:
         raise InputError(f"init_text has {len(ids)} tokens, fewer than num_virtual_tokens {P}")
-    cache = KVCache(model.config, 1, P, model.weights["wte.weight"])
-    next_logits(model.step(kv_cache=cache), [ids[:P]])
-    return np.concatenate([to_host(a) for pair in zip(cache.k, cache.v, strict=True) for a in pair], axis=1)
+    return np.concatenate([to_host(a) for pair in model.keys_and_values(ids[:P]) for a in pair], axis=1)

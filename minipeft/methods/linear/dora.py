@@ -22,7 +22,7 @@ import numpy as np
 
 from ... import ops
 from ...backend import xp_of
-from ...quantize import dequantized
+from ...speed.quantized import dequantized
 from ..base import Method, add_dx
 from .lora import LoRA
 

@@ -13,7 +13,7 @@ import numpy as np
 from ... import ops
 from ...backend import to_host
 from ...errors import InputError
-from ...quantize import dequantized, requantized
+from ...speed.quantized import dequantized, requantized
 from ..base import Method
 from .pissa import principal_factors
 from .targets import by_pattern, matches, target_layers

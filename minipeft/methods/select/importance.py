@@ -3,10 +3,9 @@
 import numpy as np
 
 from ...backend import to_host
-from ...data import pack
+from ...data.batches import pack
 from ...errors import InputError
-from ...gradients import Gradients
-from ...quantize import check_can_train
+from ...speed.quantized import check_can_train
 
 KINDS = ("random", "magnitude", "fisher")
 
@@ -56,14 +55,9 @@ def fisher_information(model, names, pairs):
     pairs: N of (prompt ids x, completion ids y). Each is a batch of its own, for the square of a batch's
     gradient is not the sum of the squares. (Sung et al. 2021, section 3)
     """
-    from ...gpt2 import loss_and_grads  # not above: gpt2 imports the methods
-
-    step = model.step(trains=frozenset(names), learns=True)
     fisher = dict.fromkeys(names, 0.0)
     for pair in pairs:
-        gradients = Gradients()  # of -log p(y | x): the sum over y's tokens
-        loss_and_grads(pack([pair]), step, gradients.add)
-        for name, g in gradients.totals().items():
+        for name, g in model.grad_sums(pack([pair]), names).items():  # of -log p(y | x), over y's tokens
             g *= g
             g /= len(pairs)
             fisher[name] += g

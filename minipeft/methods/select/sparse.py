@@ -16,7 +16,7 @@ from dataclasses import InitVar, dataclass
 
 import numpy as np
 
-from ...data import load_pairs
+from ...data.batches import load_pairs
 from ...errors import InputError
 from ..base import Method
 from ..linear.targets import matches

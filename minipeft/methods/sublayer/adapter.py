@@ -14,13 +14,7 @@ from dataclasses import dataclass, field
 from ... import ops
 from ...errors import InputError
 from ..base import Method
-from .bottleneck import (
-    bottleneck,
-    bottleneck_backward,
-    bottleneck_width,
-    check_bottleneck,
-    init_bottleneck,
-)
+from .bottleneck import bottleneck, bottleneck_backward, bottleneck_width, check_bottleneck, init_bottleneck
 
 
 @dataclass

@@ -1,0 +1,377 @@
+"""What each command of the command line does with its arguments; `cli.py` parses them."""
+
+import json
+import shlex
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from ..cost import bench
+from ..cost.machine import peak_memory_mb
+from ..data.batches import pack
+from ..distill import Distilled, student_of
+from ..errors import InputError
+from ..files.hub import download, find_folder
+from ..gradcheck import TOLERANCE, gradcheck
+from ..methods.named import make_method
+from ..model import load_model
+from ..peft_model import PeftModel
+from ..reports.compare import compare, in_terminal
+from ..reports.tune_report import tune_report
+from ..tasks import TASKS
+from ..tasks.named import rows_of, task_of
+from ..tasks.own import OwnData
+from ..tasks.show import about, in_a_line_each, in_full, readable
+from ..train import Training
+from . import info
+from .chat import Chat
+from .named_adapters import generate_under, load_named, named_folders
+from .pretrain import pretrain
+from .runs import measure, measure_baseline, measure_few_shot, run
+
+
+def compare_command(args):
+    """Fine-tune by several methods on the same data: one table, pictures, a report.
+
+    With the same --out again, it goes on where it stopped.
+    """
+    out = args.out or f"runs/compare-{time.strftime('%Y%m%d-%H%M%S')}"
+    command = shlex.join(["minipeft", *args.words, *([] if args.out else ["--out", out])])
+    methods = args.methods.split(",") if args.methods else ["all"] if args.all else None
+    sources, scored = sources_of(args)
+    try:
+        comparison = compare(
+            args.model, out, sources, methods, args.device, args.seeds, args.sweep, args.budget, scored,
+            quantize=args.quantize, progress=not args.quiet, command=command, **given_settings(args),
+        )  # fmt: skip
+    except KeyboardInterrupt as stop:
+        when = str(stop) or "before the report was written"
+        raise KeyboardInterrupt(f"{when}; go on with: {command}") from None
+    show(
+        args,
+        comparison,
+        f"\n{in_terminal(comparison)}\n\nwritten to {out}/: report.html, report.md, results.json",
+    )
+
+
+def train_command(args):
+    """Fine-tune a model by one method."""
+    method, settings = make_method(args.method, args.set), given_settings(args)
+    check_data(args)  # before a large model is loaded
+    model = load_base(args)
+    task = chosen_task(args, model.tokenizer)
+    out = args.out or f"runs/{args.method}-{time.strftime('%Y%m%d-%H%M%S')}"
+    model, student = distillation(args, model, out)
+    result = run(model, method, out, task, progress=not args.quiet, student=student, **settings)
+    lines = [
+        f"trainable {result['trainable']:,} of {result['parameters']:,} parameters",
+        f"{result['steps']} steps in {result['seconds']:.1f} s, {result['tokens_per_second']:,.0f} tokens/s, "
+        f"peak memory {result['peak_memory_mb']:,.0f} MB",
+    ]
+    if result["too_long"]:
+        lines.append(f"{result['too_long']} rows were too long for the model: {settings['on_long']}")
+    show(args, result, "\n".join([*lines, *scores_in_words(result), f"adapter in {out}/"]))
+
+
+def evaluate_command(args):
+    """Measure a model, with or without an adapter: loss, perplexity, accuracy; a task's score.
+
+    --few-shot K: the score alone, with K training rows in front of each prompt. --baseline: the score of an
+    answer that needs no model.
+    """
+    task = chosen_task(args)
+    if args.few_shot is not None and args.few_shot < 1:
+        raise InputError(f"--few-shot {args.few_shot}: want 1 example or more")
+    if args.baseline:
+        result = measure_baseline(task, args.baseline)
+    else:
+        model, progress = load_with_adapter(args), not args.quiet
+        task = chosen_task(args, model.tokenizer)
+        if args.few_shot:
+            result = measure_few_shot(model, task, args.few_shot, args.seed, progress)
+        else:
+            result = measure(model, task, progress, args.on_long)
+        result |= {"parameters": model.num_parameters, "peak_memory_mb": peak_memory_mb()}
+    show(args, result, "\n".join(scores_in_words(result)))
+
+
+def task_command(args):
+    """Print rows of a built-in task; without --show what it is about, without a name the tasks there are."""
+    if not args.name:
+        tasks = [about(task) for task in TASKS.values()]
+        show(args, tasks, in_a_line_each(tasks))
+        return
+    task = task_of(args.name)
+    if args.show is None:
+        show(args, about(task), in_full(about(task)))
+    elif args.show < 1:
+        raise InputError(f"--show {args.show}: want 1 row or more")
+    else:
+        rows = task.rows(args.split, args.show, args.seed)
+        show(args, rows, readable(rows))
+
+
+def generate_command(args):
+    """Continue one or more prompts, given as arguments or line by line on standard input.
+
+    With several --adapter, the same prompt under each of them; as JSON {name: text}.
+    """
+    folders = named_folders(args.adapter or ["none"])
+    peft = load_named(load_base(args), folders)
+    prompts = args.prompt or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    if not prompts:
+        raise InputError("no prompt: give one as an argument, or lines on standard input")
+    options = generation_settings(args) | {"num_beams": args.beams, "length_penalty": args.length_penalty}
+    if len(folders) > 1:
+        outputs = generate_under(peft, list(folders), prompts, **options)
+        rows = [dict(zip(outputs, texts, strict=True)) for texts in zip(*outputs.values(), strict=True)]
+        blocks = [side_by_side(prompt, row) for prompt, row in zip(prompts, rows, strict=True)]
+        show(args, rows if len(rows) > 1 else rows[0], "\n\n".join(blocks))
+        return
+    peft.set_adapter(*folders)
+    if args.json or len(prompts) > 1:
+        outputs = peft.generate(prompts, **options)
+        rows = [{"prompt": p, "output": o} for p, o in zip(prompts, outputs, strict=True)]
+        show(args, rows, "\n".join(r["prompt"] + r["output"] for r in rows))
+        return
+    print(prompts[0], end="", flush=True)
+    if args.beams > 1:  # a beam is known only at the end
+        print(peft.generate(prompts[0], **options))
+        return
+    peft.generate(prompts[0], on_text=lambda piece: print(piece, end="", flush=True), **options)
+    print()
+
+
+def merge_command(args):
+    """Write base and adapter as one plain GPT-2, which `transformers` loads."""
+    out = Path(args.out)
+    if out.resolve() == find_folder(args.model).resolve() or (out / "adapter_config.json").exists():
+        raise InputError(f"{out}: this folder holds a base or an adapter: choose another --out")
+    peft = load_with_adapter(args)
+    try:
+        merged = peft.merge_and_unload()
+    except InputError as error:
+        raise InputError(f"{args.adapter}: {error}") from None
+    merged.save_pretrained(out)
+    result = {"folder": str(out), "parameters": merged.num_parameters}
+    show(args, result, f"a plain GPT-2 of {merged.num_parameters:,} parameters in {out}/")
+
+
+def chat_command(args):
+    """Continue what is typed, line by line, and switch between adapters by name."""
+    folders = named_folders(args.adapter or [])
+    peft = load_named(load_base(args), folders)
+    peft.set_adapter(next(iter(folders), peft.active_adapter))
+    settings = generation_settings(args)
+    if not settings.pop("do_sample"):
+        settings["temperature"] = 0.0  # how a chat says it
+    Chat(peft, settings).run()
+
+
+def serve_command(args):
+    """Answer OpenAI's completions interface over HTTP: the base and each adapter are models, by name."""
+    try:
+        from .serve.app import LOOPBACK, make_app, make_server
+    except ImportError as error:
+        raise InputError(f"serve needs {error.name}: pip install 'minipeft[serve]'") from None
+
+    folders = {name: folder for name, folder in named_folders(args.adapter or []).items() if folder}
+    base = Path(args.model).resolve().name
+    peft = load_named(load_base(args), folders, base)
+    hosts = LOOPBACK if args.host in LOOPBACK else ["*"]
+    app = make_app(peft, base, hosts, args.batch, args.queue)
+    server, sockets = make_server(app, args.host, args.port)
+    host, port = sockets[0].getsockname()[:2]
+    print(f"{', '.join(peft.adapters)} at http://{host}:{port}/v1 (Ctrl-C ends it)", flush=True)
+    with suppress(KeyboardInterrupt):  # uvicorn has ended what was under way
+        server.run(sockets)
+
+
+def tune_report_command(args):
+    """Explain one run: loss curves, and what its method did to the model, with pictures.
+
+    The report is written into the run's folder: tune-report/report.html, report.md, and the pictures.
+    """
+    result = tune_report(args.run, args.model, args.task, args.data, progress=not args.quiet)
+    lines = [f"{result['method']} on {result['model']}"]
+    lines += [f"{name.replace('_', ' '):<12} {line}" for name, line in result["summary"].items()]
+    show(args, result, "\n".join([*lines, f"pictures and words in {result['folder']}/report.html"]))
+
+
+def gradcheck_command(args):
+    """Compare every gradient with differences of the loss, in float64; exit code 1 if one is off."""
+    import numpy as np
+    from tqdm import tqdm
+
+    method = make_method(args.method, args.set)
+    model = load_base(args, "float64")
+    rng, V = np.random.default_rng(args.seed), model.config.vocab_size
+    batch = pack([(rng.integers(0, V, p), rng.integers(0, V, c)) for p, c in ((3, 4), (0, 5), (2, 3))])
+    bar = None if args.quiet else lambda names: tqdm(names, desc="gradcheck", unit="tensor")
+    errors = gradcheck(
+        PeftModel(model, method, seed=args.seed), batch, args.elements, seed=args.seed, progress=bar
+    )
+    worst = max(errors, key=errors.get)
+    passed = errors[worst] <= TOLERANCE
+    lines = [
+        f"{error:8.1e}  {'' if error <= TOLERANCE else 'WRONG  '}{name}" for name, error in errors.items()
+    ]
+    lines.append(
+        f"{'passed' if passed else 'FAILED'}: worst {errors[worst]:.1e} at {worst}, allowed {TOLERANCE:.0e}"
+    )
+    show(args, {"passed": passed, "tolerance": TOLERANCE, "errors": errors}, "\n".join(lines))
+    return 0 if passed else 1
+
+
+def bench_command(args):
+    """Time training steps: tokens per second, forward, backward and optimizer, memory, and what is possible.
+
+    What is possible: the step's matrix products (see minipeft/cost/flops.py) at the rate that one large product
+    reaches on this machine in the same run. Padding and virtual tokens never count as tokens.
+    """
+    data = args.data or rows_of(task_of("data-to-text"), "train")
+    result = bench.bench(
+        args.model, args.method, data, args.tokenizer, args.device, args.batch, args.steps, args.set,
+        args.quantize, progress=not args.quiet,
+    )  # fmt: skip
+    show(args, result, bench.in_words(result))
+
+
+def pretrain_command(args):
+    """Write the corpus, learn its tokenizer, train the embedded model from random weights."""
+    history = pretrain(args.out, args.documents, seed=args.seed, progress=not args.quiet)
+    last = history.evals[-1]
+    show(
+        args,
+        last,
+        f"validation loss {last['eval_loss']:.3f} after {history.seconds / 60:.0f} minutes, in {args.out}/",
+    )
+
+
+def download_command(args):
+    """Fetch a published GPT-2 into the hub's cache."""
+    folder = download(args.name)
+    show(args, {"folder": str(folder)}, f"{args.name} is in {folder}")
+
+
+def info_command(args):
+    """Say what a model or adapter folder contains; with --memory, what training it will take, before you try.
+
+    minipeft info gpt2 --memory --method lora --set r=8 --batch 8 --length 60
+    """
+    if not args.memory:
+        result = info.describe(args.folder)
+        show(args, result, info.in_words(result))
+        return
+    result = info.training_memory(
+        args.folder, make_method(args.method, args.set), args.batch, args.length, args.labelled, args.data,
+        dropout=args.dropout, checkpointing=args.checkpointing,
+    )  # fmt: skip
+    show(args, result, info.memory_in_words(result))
+
+
+# -------------------------------------------------------------------------------------------- small parts
+
+
+def given_settings(args):
+    """The training settings that were given on the command line."""
+    return {name: v for name in Training.__dataclass_fields__ if (v := getattr(args, name)) is not None}
+
+
+def sources_of(args):
+    """{task: what the runs of a comparison are told of its data}, and whether there is a score for it."""
+    if any((args.train, args.eval, args.test, args.metric)):
+        task = check_data(args)
+        if not args.eval:
+            raise InputError("compare needs --eval beside --train: the loss in training misleads")
+        words = [("--train", args.train), ("--eval", args.eval), ("--test", args.test)]
+        words += [("--metric", args.metric)]
+        return {task.NAME: tuple(w for pair in words if pair[1] for w in pair)}, bool(task.rows("test"))
+    every = args.task == "all" or (args.all and not args.task)
+    names = list(TASKS) if every else (args.task or "data-to-text").split(",")
+    for name in names:
+        task_of(name)
+    return {name: ("--task", name) for name in names}, True
+
+
+def distillation(args, model, out):
+    """The model to train, and what makes a PeftModel of it the student of --teacher; None without one."""
+    if not args.teacher:
+        if args.student_layers:
+            raise InputError("--student-layers needs --teacher: whose layers?")
+        return model, None
+    teacher = PeftModel.from_pretrained(model, args.teacher)
+    if args.student_layers:
+        model = student_of(teacher.merge_and_unload(), args.student_layers)
+        model.name = str(Path(out) / "student")  # an adapter's folder holds no base: here it is
+        model.save_pretrained(model.name)
+    return model, lambda peft: Distilled(peft, teacher, args.temperature, args.distill_weight)
+
+
+def check_data(args):
+    """The task to train on. Raises InputError where there is none, or something is wrong with its files."""
+    if not args.train and (args.eval or args.test):
+        raise InputError("--eval and --test need --train: what is there to learn from?")
+    return chosen_task(args)
+
+
+def chosen_task(args, tokenizer=None):
+    """The user's files as a task, where there are any, else the built-in one of --task.
+
+    Raises InputError where a file has no such rows, or an option has no use.
+    """
+    data = getattr(args, "data", None)  # evaluate's
+    if data and (args.eval or args.test):
+        raise InputError("--data is the file to evaluate on, all of it: leave out --eval and --test")
+    files = (args.train, args.eval or data, args.test or data)
+    if any(files):
+        return OwnData(*files, args.metric, tokenizer)
+    if args.metric:
+        raise InputError("--metric is for files of your own: a built-in task has its own metrics")
+    return task_of(args.task)
+
+
+def load_base(args, dtype="float32"):
+    """The model of --model, on --device, quantised if --quantize says so."""
+    return load_model(args.model, dtype, args.device, args.quantize)
+
+
+def load_with_adapter(args):
+    """The model of --model, with the adapter of --adapter if there is one."""
+    model = load_base(args)
+    return PeftModel.from_pretrained(model, args.adapter) if args.adapter else PeftModel(model)
+
+
+def generation_settings(args):
+    """How to decode, as `generate` takes it."""
+    return {
+        "max_new_tokens": args.max_new_tokens, "do_sample": args.sample, "temperature": args.temperature,
+        "top_k": args.top_k, "top_p": args.top_p, "repetition_penalty": args.repetition_penalty,
+        "seed": args.seed,
+    }  # fmt: skip
+
+
+def side_by_side(prompt, outputs):
+    """A prompt and {name: what follows it}, one below the other, the names in a column."""
+    width = max(map(len, outputs))
+    lines = [f"{name.ljust(width)} :{text}" for name, text in outputs.items()]
+    return "\n".join([f"prompt: {prompt}", *lines])
+
+
+def scores_in_words(result):
+    """The lines about evaluation that a result has."""
+    lines = []
+    if "eval_loss" in result:
+        lines.append(
+            f"loss {result['eval_loss']:.4f}, perplexity {result['eval_perplexity']:.2f}, "
+            f"token accuracy {100 * result['eval_accuracy']:.1f} % ({result['eval_tokens']:,} tokens)"
+        )
+    for name, value in result.get("scores", {}).items():
+        lines.append(f"{name}: {100 * value:.1f} %")
+    return lines + [f"note: {note}" for note in result.get("notes", ())]
+
+
+def show(args, result, text):
+    """Print a result: as JSON for a program, else as text for a person."""
+    print(json.dumps(result) if args.json else text)

@@ -1,0 +1,104 @@
+"""One run: a model, a method, data, training, scores, all of it written to a folder."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from ..cost.machine import peak_memory_mb
+from ..data.batches import load_pairs
+from ..errors import InputError
+from ..files.json_files import write_json
+from ..peft_model import PeftModel
+from ..tasks.answers import answer
+from ..tasks.baselines import BASELINES, few_shot
+from ..tasks.named import rows_of
+from ..tasks.own import OwnData
+from ..train import Training, evaluate, train
+
+
+def score_task(model, task, progress=True, on_long="refuse"):
+    """The task's score of `model` on its test rows: see `answers.answer`, and `scored`."""
+    rows = rows_of(task, "test")
+    if not rows:
+        return {}
+    return scored(
+        task, rows, answer(model, task, [row["prompt"] for row in rows], on_long, progress=progress)
+    )
+
+
+def scored(task, rows, outputs):
+    """The task's score of these outputs, the metric to compare by, and a few rows with the answers."""
+    samples = [
+        {"prompt": row["prompt"], "completion": row["completion"], "output": output}
+        for row, output in zip(rows[:3], outputs, strict=False)
+    ]
+    notes = {"notes": task.notes} if isinstance(task, OwnData) and task.notes else {}
+    return {"scores": task.score(rows, outputs), "primary": task.PRIMARY, "samples": samples} | notes
+
+
+def measure(model, task, progress=True, on_long="refuse"):
+    """What a model, as it is, is worth: the loss on the validation rows, the score on the test rows."""
+    held_out, result = rows_of(task, "validation"), {}
+    if held_out:
+        result = {f"eval_{key}": value for key, value in evaluate(model, held_out, on_long=on_long).items()}
+    return result | score_task(model, task, progress, on_long)
+
+
+def measure_few_shot(model, task, shots, seed=0, progress=True):
+    """The score of a model that reads `shots` training rows before each prompt: see `baselines.few_shot`."""
+    train, test = rows_of(task, "train"), rows_to_score(task)
+    outputs, fitted = few_shot(model, task, train, test, shots, seed, progress)
+    return {"few_shot": shots, "examples": fitted} | scored(task, test, outputs)
+
+
+def measure_baseline(task, name):
+    """The score of answers that need no model: see `baselines.BASELINES`."""
+    test = rows_to_score(task)
+    return {"baseline": name} | scored(task, test, BASELINES[name](rows_of(task, "train"), test))
+
+
+def rows_to_score(task):
+    """The test rows. Raises InputError where there are none."""
+    rows = rows_of(task, "test")
+    if not rows:
+        raise InputError("there is no row with a prompt and a completion to score: give --eval or --test")
+    return rows
+
+
+def run(model, method, out, task, seed=0, progress=True, student=None, **settings):
+    """Train `method` on `model`, measure it, write everything to the folder `out`. -> the result, a dict.
+
+    task: a built-in task, or an `OwnData`. out: the best adapter, settings.json, metrics.jsonl, result.json.
+    student: makes a `distill.Distilled` of the PeftModel, where a teacher helps.
+    """
+    data, eval_data = rows_of(task, "train"), rows_of(task, "validation") or None
+    on_long = settings.get("on_long", Training.on_long)
+    source = task.source if isinstance(task, OwnData) else {"task": task.NAME}
+    method.see(data)
+    peft = PeftModel(model, method, seed=seed)
+    if student:
+        peft = student(peft)
+    if test := rows_of(task, "test"):
+        load_pairs(test, peft, on_long)  # what cannot be scored is said before the training, not after it
+    history = train(peft, data, eval_data, out, progress, seed=seed, **settings)
+    result = {
+        "method": type(method).__name__,
+        "configuration": asdict(method),
+        "model": model.name,
+        "quantization": model.quantization,
+        **source,
+        "trainable": peft.num_trainable,
+        "parameters": peft.num_parameters,
+        "steps": len(history.steps),
+        "best": history.best,
+        "evals": history.evals,
+        "too_long": history.too_long,
+        "seconds": history.seconds,
+        "tokens_per_second": history.tokens_per_second,
+        "peak_memory_mb": peak_memory_mb(),
+        "adapter_mb": sum(f.stat().st_size for f in Path(out).glob("*.safetensors")) / 1e6,
+    }
+    result |= measure(peft, task, progress, on_long)
+    result["finished"] = time.strftime("%Y-%m-%d %H:%M:%S")
+    write_json(Path(out) / "result.json", result)
+    return result

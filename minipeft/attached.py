@@ -1,0 +1,56 @@
+"""Attached: what one adapter puts on a model."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .backend import xp_of
+from .errors import InputError
+from .files.tensors import unload
+from .methods import Chain, Method
+from .speed.quantized import check_can_train
+
+
+@dataclass
+class Attached:
+    """What one adapter puts on a model.
+
+    model      the base; its arrays are never written to
+    method     one Method, or a Chain of those in a list; an empty list is the frozen model alone
+    tensors    the method's own tensors by name
+    selected   copies of the base parameters that the method selects
+    weights    the base parameters as the forward sees them, the selected ones among them
+    trainable  those of `tensors` and `selected` that an optimizer changes, in place
+    unread     {file: what it held besides}: kept from the folder that the adapter was read from, for a save
+    """
+
+    model: object
+    method: Method
+    tensors: dict
+    selected: dict
+    weights: dict
+    trainable: dict
+    unread: dict = field(default_factory=dict)
+
+    @classmethod
+    def on(cls, model, methods, seed=0):
+        """The adapter as it begins. Raises InputError where a setting does not fit the model."""
+        method = methods if isinstance(methods, Method) else Chain(methods)
+        if method.num_virtual_tokens >= model.config.n_positions:
+            raise InputError(
+                f"{method.num_virtual_tokens} virtual tokens leave no room for text: "
+                f"the model has {model.config.n_positions} positions"
+            )
+        xp = xp_of(model.weights["wte.weight"])
+        own = method.init(model, np.random.default_rng(seed))
+        selected = [name for name in model.weights if method.select(name, model.config)]
+        check_can_train(model.weights, selected)
+        dtype_of = lambda a: a.dtype if a.dtype.kind in "iu" else model.dtype  # indices stay integers
+        tensors = {name: xp.array(a, dtype=dtype_of(a)) for name, a in own.items()}
+        weights = model.weights | method.rebase(model.weights, tensors)
+        selected = {name: weights[name].copy() for name in selected}
+        for name in selected:
+            unload(weights[name])  # the copy is what is read from here on
+        everything = tensors | selected
+        trainable = {name: a for name, a in everything.items() if method.trains(name)}
+        return cls(model, method, tensors, selected, weights | selected, trainable)

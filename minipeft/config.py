@@ -1,0 +1,78 @@
+"""The shape of a GPT-2: sizes, and the names and shapes of its parameters."""
+
+from dataclasses import dataclass
+
+from .errors import InputError
+
+
+@dataclass
+class GPT2Config:
+    """The shape of a GPT-2, with the names and defaults of `config.json`. Defaults: GPT-2 small."""
+
+    vocab_size: int = 50257
+    n_positions: int = 1024
+    n_embd: int = 768
+    n_layer: int = 12
+    n_head: int = 12
+    n_inner: int | None = None  # width of the MLP; None: 4 n_embd
+    layer_norm_epsilon: float = 1e-5
+    tie_word_embeddings: bool = True
+    eos_token_id: int | None = None  # ends a text; None: the last id of the vocabulary
+
+    def __post_init__(self):
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if self.n_embd % self.n_head:
+            raise InputError(f"n_embd {self.n_embd} cannot be divided among n_head {self.n_head} heads")
+        self.n_inner = self.n_inner or 4 * self.n_embd
+        if self.eos_token_id is None:
+            self.eos_token_id = self.vocab_size - 1
+
+    def shapes(self):
+        """{checkpoint name: shape} of every parameter, in the order of the forward pass."""
+        C, F = self.n_embd, self.n_inner
+        shapes = {"wte.weight": (self.vocab_size, C), "wpe.weight": (self.n_positions, C)}
+        for i in range(self.n_layer):
+            block = {
+                "ln_1.weight": (C,), "ln_1.bias": (C,),
+                "attn.c_attn.weight": (C, 3 * C), "attn.c_attn.bias": (3 * C,),
+                "attn.c_proj.weight": (C, C), "attn.c_proj.bias": (C,),
+                "ln_2.weight": (C,), "ln_2.bias": (C,),
+                "mlp.c_fc.weight": (C, F), "mlp.c_fc.bias": (F,),
+                "mlp.c_proj.weight": (F, C), "mlp.c_proj.bias": (C,),
+            }  # fmt: skip
+            shapes |= {f"h.{i}.{name}": shape for name, shape in block.items()}
+        shapes |= {"ln_f.weight": (C,), "ln_f.bias": (C,)}
+        if not self.tie_word_embeddings:
+            shapes["lm_head.weight"] = (self.vocab_size, C)
+        return shapes
+
+    def linear_layers(self):
+        """{name: (in, out)} of the linear layers inside the blocks: what a method may act beside."""
+        return {
+            name.removesuffix(".weight"): shape
+            for name, shape in self.shapes().items()
+            if name.startswith("h.") and len(shape) == 2
+        }
+
+    @property
+    def head(self):
+        """The layer whose weight the language-model head multiplies by."""
+        return "wte" if self.tie_word_embeddings else "lm_head"
+
+
+SIZES = {  # the published checkpoints; each is GPT-2 small but for these
+    "gpt2": {},
+    "gpt2-medium": {"n_embd": 1024, "n_layer": 24, "n_head": 16},
+    "gpt2-large": {"n_embd": 1280, "n_layer": 36, "n_head": 20},
+    "gpt2-xl": {"n_embd": 1600, "n_layer": 48, "n_head": 25},
+    "distilgpt2": {"n_layer": 6},
+}
+
+
+def config_of_size(name):
+    """The configuration of a published size. Raises InputError for a name that is none."""
+    if name not in SIZES:
+        raise InputError(f"no published GPT-2 is called {name!r}: choose from {', '.join(SIZES)}")
+    return GPT2Config(**SIZES[name])

@@ -1,0 +1,1 @@
+"""What a training step takes: its arithmetic, its memory, its time."""

@@ -1,0 +1,225 @@
+"""What training will take in memory, part by part, without the model: `minipeft info --memory`.
+
+Three parts last as long as training does:
+
+    parameters        the base, the copies of what trains in it, the method's own
+    optimiser state   AdamW's m and v
+    best so far       a copy of what trains: `train` gives back the best, not the last
+
+Activations and gradients come and go. The forward piles up, block by block, what the backward will need; the
+backward takes it away again, and leaves gradients, one set for all threads. On top of either lies the work of
+whatever is running. So memory is highest in one of five places, and `moments` goes through them all:
+
+    the top block, forward or backward   all activations are there
+    the head                             all activations, and the logits of up to 512 rows
+    the bottom block, backward           all gradients, which may be more than the activations
+    the embedding, backward              all gradients, and that of wte once more in each thread
+    clipping                             all gradients
+
+What one block keeps and works with is weighed, not listed: the block itself is rehearsed, once for each kind
+of block that the model has, on zeros of the right shape. So the account holds for every method and for
+whatever the operations keep, and a model of 48 layers costs the time and the memory of two.
+
+Not counted: Python and its libraries (some 60 MB), the data, the buffers inside BLAS.
+"""
+
+import tracemalloc
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import gpt2, ops
+from ..data.batches import batches, pack
+from ..errors import InputError
+from ..methods import Chain, Method
+from ..model import GPT2
+from ..peft_model import PeftModel
+from ..speed.parallel import num_threads
+from ..step import PLACES, Step
+
+
+@dataclass
+class Moment:
+    """A moment at which memory may be highest: where, and the bytes of what comes and goes."""
+
+    where: str
+    activations: int
+    gradients: int
+    work: int
+
+    @property
+    def total(self):
+        """All of it."""
+        return self.activations + self.gradients + self.work
+
+
+@dataclass
+class Rehearsed:
+    """A block's bytes: `kept` for its backward, the most on the way `up` and `down`, and its `gradients`."""
+
+    kept: int
+    up: int
+    down: int
+    gradients: int
+
+
+def predict(config, method, batch, dropout=0.0, checkpointing=False, dtype="float32", tokenizer=None):
+    """The bytes that `minipeft.train` takes on a CPU where it takes most; `batch`: its largest.
+
+    -> {"parts": {part: {"in_all": bytes, "at_peak": bytes}}, "total": bytes at the peak, "where" that is, and
+    how many "trainable" numbers, "sequences", "tokens", "labelled" ones and "threads" there are}.
+    Raises InputError where the method or the batch does not fit a model of that shape.
+    """
+    model = hollow(config, dtype, tokenizer)
+    method = method if isinstance(method, Method) else Chain(method)
+    PeftModel(model).check_batch(batch, method.num_virtual_tokens)
+    with np.errstate(all="ignore"), tracing():  # zeros: where a method divides by a norm, NaN does as well
+        own = method.init(model, np.random.default_rng(0))
+        tensors = {name: np.asarray(a, a.dtype if a.dtype.kind in "iu" else dtype) for name, a in own.items()}
+        rebased = method.rebase(model.weights, tensors)
+        selected = {name: w for name, w in model.weights.items() if method.select(name, config)}
+        step = Step(
+            config, model.weights, method, tensors, frozenset(selected), learns=True, p_drop=dropout,
+            seeds=[0], checkpointing=checkpointing,
+        )  # fmt: skip
+        (started, _), once, _ = measured(lambda: method.start(tensors, step))
+        step = replace(step, tensors=started)
+        threads = [list(moments(shard, step)) for shard in batch.split(num_threads())]
+
+    trainable = [a for name, a in (tensors | selected).items() if method.trains(name)]
+    trains = sum(a.nbytes for a in trainable)
+    parameters = sum(map(nbytes, (model.weights, tensors, rebased | selected)))
+    gradients = max(each[-1].gradients for each in threads)
+    peak = max(together(threads), Moment("clipping", 0, gradients, 0), key=lambda moment: moment.total)
+    activations = sum(max(moment.activations for moment in each) for each in threads)
+    parts = {
+        "parameters": (parameters, parameters),
+        "gradients": (gradients, peak.gradients),
+        "optimiser state": (2 * trains, 2 * trains),
+        "best so far": (trains, trains),
+        "activations": (activations, peak.activations),
+        "work": (peak.work + once, peak.work + once),
+    }
+    return {
+        "parts": {part: {"in_all": a, "at_peak": b} for part, (a, b) in parts.items()},
+        "total": sum(at_peak for _, at_peak in parts.values()),
+        "where": peak.where,
+        "trainable": sum(a.size for a in trainable),
+        "sequences": len(batch),
+        "tokens": len(batch.ids),
+        "labelled": int(batch.labelled.sum()),
+        "threads": len(threads),
+    }
+
+
+def together(threads):
+    """The moment of all threads' moments, lists of them, at which they take most, taken to come at once."""
+    share = lambda moment: moment.activations + moment.work + moment.gradients / len(threads)
+    top = [max(each, key=share) for each in threads]
+    activations, work = sum(m.activations for m in top), sum(m.work for m in top)
+    return Moment(top[0].where, activations, max(m.gradients for m in top), work)
+
+
+def moments(shard, step):
+    """One thread's forward and backward, moment by moment; the last one has all its gradients."""
+    config, ids, dtype = step.config, shard.ids, step.weights["wte.weight"].dtype
+    zeros = lambda *shape: np.zeros(shape, dtype)
+    (x, layout, at_bottom), kept, most = measured(lambda: gpt2.embed(ids, shard.layout, step.drawing(0)))
+    yield Moment("the embedding", 0, 0, most)
+    step, shape, held = replace(step, layout=layout), x.shape, kept - x.nbytes
+    blocks, kinds = [], {}
+    for layer in range(config.n_layer):
+        kind = kind_of(layer, step)
+        if kind not in kinds:
+            kinds[kind] = rehearse(layer, shape, step)
+        blocks.append(kinds[kind])
+        held += blocks[-1].kept
+        yield Moment(f"block {layer}, forward", held, 0, blocks[-1].up - blocks[-1].kept)
+
+    rows, labels = shard.targets(layout)
+    a, head = zeros(len(rows), shape[1]), f"{config.head}.weight"
+    wants = step.wants("lm_head") & {"x"} | step.wants(config.head) & {"weight"}
+    (_, (_, dW)), kept, most = measured(lambda: ops.lm_loss(a, step.weights[head], labels, wants))
+    top = x.nbytes + 2 * a.nbytes  # what left the last block; of its labelled rows, the norm's xhat and y
+    yield Moment("the head", held, 0, top + most)
+    if not wants:
+        return
+    gradients = 0 if dW is None else dW.nbytes
+    top += kept - gradients + a.nbytes + x.nbytes  # da; the gradient of what left the last block
+    for layer in reversed(range(config.n_layer)):
+        if step.lowest > step.depth(f"h.{layer}.mlp"):
+            break
+        yield Moment(f"block {layer}, backward", held, gradients, top + blocks[layer].down)
+        held -= blocks[layer].kept
+        gradients += blocks[layer].gradients
+    if step.lowest == 0:
+        own, _, most = measured(lambda: gpt2.embed_backward(zeros(*shape), at_bottom, step))
+        yield Moment("the embedding, backward", held, gradients, top + most)
+        gradients += nbytes(own) - (0 if dW is None or head not in own else dW.nbytes)  # of a tied wte: one
+    yield Moment("after the backward", 0, gradients, 0)
+
+
+def rehearse(layer, shape, step):
+    """Run a block forward and backward, on zeros, and weigh it."""
+    block, block_backward = gpt2.block, gpt2.block_backward
+    if step.checkpointing:
+        block, block_backward = gpt2.checkpointed_block, gpt2.checkpointed_block_backward
+    x = lambda: np.zeros(shape, step.weights["wte.weight"].dtype)
+    (y, cache), left, up = measured(lambda: block(x(), layer, step.drawing(layer + 1)))
+    kept = left - y.nbytes  # of x, too, where the block keeps it
+    if step.lowest > step.depth(f"h.{layer}.mlp"):
+        return Rehearsed(kept, up, 0, 0)
+    (_, grads), _, down = measured(lambda: block_backward(y, cache, step))
+    return Rehearsed(kept, up, down, nbytes(grads))
+
+
+def kind_of(layer, step):
+    """Layers for which this is the same take the same memory: what is wanted there, and what acts there."""
+    start = f"h.{layer}."
+    wants = tuple(frozenset(step.wants(start + place)) for place in PLACES)
+    acts = ((name.removeprefix(start), a.shape) for name, a in step.tensors.items() if name.startswith(start))
+    return wants, frozenset(acts)
+
+
+def hollow(config, dtype="float32", tokenizer=None):
+    """A model that takes next to no room: zeros, which are no memory until written to, one array a shape."""
+    arrays = {shape: np.zeros(shape, dtype) for shape in set(config.shapes().values())}
+    return GPT2(config, {name: arrays[shape] for name, shape in config.shapes().items()}, tokenizer)
+
+
+def uniform_batch(sequences, length, labelled=None):
+    """So many sequences of one length, the last `labelled` tokens of each with a label (None: all)."""
+    labelled = length if labelled is None else labelled
+    if sequences < 1 or length < 2 or not 1 <= labelled <= length:
+        raise InputError("want 1 sequence or more, of 2 tokens or more, of which 1 or more are labelled")
+    return pack([([0] * (length - labelled), [0] * labelled)] * sequences)
+
+
+def largest_batch(pairs, batch_size):
+    """Of one pass over the pairs of token ids, in their order, the batch with most tokens."""
+    return max(batches(pairs, batch_size), key=lambda batch: len(batch.ids))
+
+
+def nbytes(arrays):
+    """The bytes of a dict of arrays."""
+    return sum(a.nbytes for a in arrays.values())
+
+
+@contextmanager
+def tracing():
+    """In here tracemalloc counts: NumPy tells it of every array."""
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+
+
+def measured(f):
+    """f() -> its result, the bytes that it left behind, and the most that there were on the way."""
+    tracemalloc.reset_peak()
+    before, _ = tracemalloc.get_traced_memory()
+    result = f()
+    after, peak = tracemalloc.get_traced_memory()
+    return result, after - before, peak - before

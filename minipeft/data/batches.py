@@ -1,0 +1,146 @@
+"""Text to batches: rows -> token ids -> packed batches. What a row is, and how files hold them: rows.py."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..layout import Layout, pack_ids
+from .rows import normal_row, read_rows
+
+ON_LONG = ("refuse", "cut", "drop", "split")  # what `encode_rows` may do with a row that is too long
+
+
+@dataclass
+class Batch:
+    """Packed sequences: ids (N,), where they begin and end, and which tokens count in the loss (N,)."""
+
+    ids: np.ndarray
+    layout: Layout
+    labelled: np.ndarray
+
+    def __len__(self):
+        return len(self.layout.lengths)
+
+    def targets(self, layout):
+        """The rows of `layout` that predict a labelled token, and these tokens, (M,) each.
+
+        Row r predicts row r + 1. Nothing predicts the first row of a sequence: a labelled first token
+        counts only where a method put rows in front of it.
+        """
+        rows = layout.text_rows  # where each token lies in `layout`
+        predicted = self.labelled & ~np.isin(rows, layout.first_rows)
+        return rows[predicted] - 1, self.ids[predicted]
+
+    def split(self, n):
+        """At most n batches with the same sequences, their numbers of tokens as equal as can be."""
+        return [self.take(part) for part in self.parts(n)]
+
+    def parts(self, n):
+        """The sequences of each batch of `split`, by number, in order."""
+        lengths = self.layout.lengths
+        parts = [[] for _ in range(min(n, len(lengths)))]
+        for s in sorted(range(len(lengths)), key=lambda s: -lengths[s]):
+            min(parts, key=lambda part: sum(lengths[i] for i in part)).append(s)
+        return [sorted(part) for part in parts]
+
+    def take(self, sequences):
+        """The batch of these sequences alone."""
+        rows = np.concatenate([np.arange(*self.layout.spans[s]) for s in sequences])
+        adapters = self.layout.adapters and tuple(self.layout.adapters[s] for s in sequences)
+        layout = Layout.of([self.layout.lengths[s] for s in sequences], adapters)
+        return Batch(self.ids[rows], layout, self.labelled[rows])
+
+
+def pack(pairs):
+    """[(prompt ids, completion ids), ...] -> a Batch; the loss counts on the completions."""
+    if not pairs:
+        raise InputError("a batch needs at least one sequence")
+    ids, layout = pack_ids([[*prompt, *completion] for prompt, completion in pairs])
+    labelled = [flag for p, c in pairs for flag in [False] * len(p) + [True] * len(c)]
+    return Batch(ids, layout, np.array(labelled, dtype=bool))
+
+
+# ------------------------------------------------------------------------------------------- encoding
+
+
+def encode_rows(rows, model, on_long="refuse"):
+    """Rows -> [(prompt ids, completion ids), ...] with the end token, and how many were too long.
+
+    on_long, for rows with more tokens than the model has positions (less a method's virtual tokens):
+    "refuse" raises InputError; "cut" shortens them, the prompt from its front, then the completion from
+    its end; "drop" leaves them out; "split" makes several rows of a text, and cuts the others.
+    """
+    if on_long not in ON_LONG:
+        raise InputError(f"on_long must be one of {', '.join(ON_LONG)}, not {on_long!r}")
+    if model.tokenizer is None:
+        raise InputError(
+            "the model has no tokenizer: put tokenizer.json (or vocab.json, merges.txt) beside it"
+        )
+    room = model.config.n_positions - model.num_virtual_tokens
+    prompts = model.tokenizer.encode_batch([row.get("prompt", "") for row in rows])
+    completions = model.tokenizer.encode_batch([row.get("text", row.get("completion")) for row in rows])
+    pairs, long = [], 0
+    for i, (p, c) in enumerate(zip(prompts, completions, strict=True)):
+        prompt, completion = p.ids, [*c.ids, model.config.eos_token_id]
+        if len(prompt) + len(completion) > room:
+            long += 1
+            if on_long == "refuse":
+                ways = "'cut' or 'drop'" if prompt else "'split', 'cut' or 'drop'"
+                raise InputError(
+                    f"row {i + 1}: {len(prompt)} + {len(completion)} tokens; the model has room for {room}: "
+                    f"choose on_long {ways}, or shorten it"
+                )
+            if on_long == "drop":
+                continue
+            if on_long == "split" and not prompt:
+                pieces = -(-len(completion) // room)
+                pairs += [([], piece.tolist()) for piece in np.array_split(completion, pieces)]
+                continue
+            completion = completion[: room - 1] if prompt else completion[:room]
+            prompt = prompt[-(room - len(completion)) :] if prompt else prompt
+        pairs.append((prompt, completion))
+    if not pairs:
+        raise InputError(f"none of the {len(rows)} rows fits the model's {room} positions")
+    check_ids(pairs, model)
+    return pairs, long
+
+
+def check_ids(pairs, model):
+    """Raise InputError where a pair is empty, does not fit the model, or has an id it does not know."""
+    V, P, room = model.config.vocab_size, model.num_virtual_tokens, model.config.n_positions
+    for i, pair in enumerate(pairs):
+        ids = np.concatenate([np.asarray(part, dtype=np.int64) for part in pair])
+        if len(ids) == 0:
+            raise InputError(f"sequence {i} is empty")
+        if ids.min() < 0 or ids.max() >= V:
+            bad = ids[(ids < 0) | (ids >= V)][0]
+            raise InputError(f"sequence {i}: token id {bad} is not in 0 ... {V - 1}")
+        if P + len(ids) > room:
+            raise InputError(
+                f"sequence {i}: {P} virtual + {len(ids)} tokens, and the model has {room} positions"
+            )
+
+
+def load_pairs(data, model, on_long="refuse"):
+    """A file of rows, a list of rows, or a list of (prompt ids, completion ids) -> such pairs, checked."""
+    if isinstance(data, str | Path):
+        data = read_rows(data)
+    data = list(data)
+    if not data:
+        raise InputError("the data is empty")
+    if isinstance(data[0], dict):
+        return encode_rows([normal_row(row, f"row {i}") for i, row in enumerate(data, 1)], model, on_long)
+    check_ids(data, model)
+    return data, 0
+
+
+def batches(pairs, batch_size, rng=None):
+    """Batches of the pairs, in order; with `rng`, without end, each epoch in a new random order."""
+    while True:
+        order = np.arange(len(pairs)) if rng is None else rng.permutation(len(pairs))
+        for i in range(0, len(order), batch_size):
+            yield pack([pairs[j] for j in order[i : i + batch_size]])
+        if rng is None:
+            return

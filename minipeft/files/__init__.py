@@ -1,0 +1,1 @@
+"""Files in and out: safetensors, GPT-2 checkpoints, tokenizers, the hub, adapters."""

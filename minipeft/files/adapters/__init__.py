@@ -1,0 +1,45 @@
+"""Adapters on disk. Each format is a module with the same four functions, and here one is chosen.
+
+    writes(method)       is this method written in this format?
+    reads(folder)        does the folder hold this format?
+    save(peft, folder)   write the adapter
+    load(model, folder, attach)  -> the adapter on `model`, as `attach(model, methods)` makes it, filled
+                                    from the folder
+
+`attach` is `Attached.on`: handed in, so that a format knows files and methods, and no model that holds them.
+
+docs/formats.md says what goes where.
+"""
+
+from pathlib import Path
+
+from ...errors import InputError
+from ...methods import Chain
+from ..hub import find_adapter
+from . import adapterhub, huggingface, own, whole
+
+FORMATS = (whole, adapterhub, huggingface, own)  # the first that writes a method does; `own` writes every one
+
+
+def save_adapter(peft, folder):
+    """Write `peft`'s adapter into `folder`, in the first format that has its method."""
+    method = peft.method
+    if type(method) is Chain and len(method.methods) == 1:  # a list of one is that one
+        method = method.methods[0]
+    form = next(form for form in FORMATS if form.writes(method))
+    form.save(peft, Path(folder))
+
+
+def load_adapter(model, folder, attach):
+    """The adapter of a folder, or of "user/name" on the hub, on `model`: an `Attached`, made by `attach`.
+
+    Its `model` is another one where the file parts wte from the head that it is tied to.
+
+    Raises InputError for a folder that holds none, a setting that is not implemented, and a tensor that is
+    missing, not known, or of a shape that does not fit `model`.
+    """
+    folder = find_adapter(folder)
+    form = next((form for form in FORMATS if form.reads(folder)), None)
+    if form is None:
+        raise InputError(f"{folder}: no adapter_config.json there, and no config.json of a whole model")
+    return form.load(model, folder, attach)

@@ -1,0 +1,473 @@
+"""Hugging Face PEFT's format, both ways: what PEFT 0.21 writes for a GPT-2 is read, what is written it reads.
+
+adapter_config.json has the method's fields under PEFT's names, and every other key that PEFT has. A file's
+keys are kept, and written again. adapter_model.safetensors has PEFT's names and its layouts: matrices are
+torch.nn.Linear's (out, in), here GPT-2's (in, out). The transposes are in this module and nowhere else.
+
+A chain is written where PEFT has it: one method, and beside it parameters of the base that train:
+[LoRA(), Modules(("ln_f",))] is modules_to_save=["ln_f"], [LoRA(), BitFit()] is bias="all".
+
+PEFT keeps of a prompt or a prefix the finished table alone. What the table came from, needed to go on
+training, is written to encoder.safetensors beside it, which PEFT does not look at.
+"""
+
+import re
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from ...backend import like, to_host
+from ...errors import InputError
+from ...methods import (
+    IA3,
+    BitFit,
+    Chain,
+    DoRA,
+    LNTuning,
+    LoRA,
+    LoRAPlus,
+    Modules,
+    PrefixTuning,
+    PromptTuning,
+    PTuning,
+    VeRA,
+)
+from ...methods.keys_values.prefix_tuning import TABLE
+from ...methods.linear.targets import matches
+from ...version import __version__
+from ..json_files import write_json
+from ..tensors import check_tensors, read_safetensors, write_safetensors
+from .config import CONFIG, TENSORS, peft_type, read_config, settings, with_tuples
+
+# ------------------------------------------------------------------------------------------ configuration
+
+VERSION = "0.21.2"  # of PEFT, whose keys these are
+COMMON = {
+    "auto_mapping": None, "base_model_name_or_path": None, "inference_mode": True, "modules_to_save": None,
+    "peft_version": VERSION, "revision": None, "task_type": "CAUSAL_LM",
+}  # fmt: skip
+TARGETS = {"exclude_modules": None}
+PROMPT = {"num_transformer_submodules": 1, "num_attention_heads": None, "num_layers": None, "token_dim": None}
+
+
+@dataclass
+class Form:
+    """A `peft_type`: the method it is, and PEFT's keys beside the method's own, as PEFT has them by default.
+
+    left_out: fields of the method that are no keys of PEFT.
+    """
+
+    method: type
+    defaults: dict
+    left_out: set = field(default_factory=set)
+
+
+FORMS = {
+    "LORA": Form(LoRA, COMMON | TARGETS | {
+        "alora_invocation_tokens": None, "arrow_config": None, "bias": "none", "corda_config": None,
+        "ensure_weight_tying": False, "eva_config": None, "fan_in_fan_out": True, "kasa_config": None,
+        "layer_replication": None, "layers_pattern": None, "loftq_config": {}, "lora_bias": False,
+        "lora_ga_config": None, "megatron_config": None, "megatron_core": "megatron.core",
+        "monteclora_config": None, "qalora_group_size": 16, "target_parameters": None,
+        "trainable_token_indices": None, "use_bdlora": None, "use_dora": False, "use_qalora": False,
+        "velora_config": None,
+    }, {"loraplus_lr_ratio"}),
+    "IA3": Form(IA3, COMMON | TARGETS | {"fan_in_fan_out": True}),
+    "LN_TUNING": Form(LNTuning, COMMON | TARGETS),
+    "VERA": Form(VeRA, COMMON | {"bias": "none", "fan_in_fan_out": True, "layers_pattern": None}),
+    "PROMPT_TUNING": Form(PromptTuning, COMMON | PROMPT | {
+        "tokenizer_kwargs": None, "tokenizer_name_or_path": None
+    }),
+    "P_TUNING": Form(PTuning, COMMON | PROMPT | {"encoder_dropout": 0.0}),
+    "PREFIX_TUNING": Form(PrefixTuning, COMMON | PROMPT, {"init_text"}),
+}  # fmt: skip
+VARIANTS = {DoRA: LoRA, LoRAPlus: LoRA}  # methods that are another's file
+UNREAD = {  # keys that say nothing about the function the adapter computes, on this model
+    "auto_mapping", "base_model_name_or_path", "encoder_dropout", "ensure_weight_tying", "eva_config",
+    "fan_in_fan_out", "inference_mode", "megatron_config", "megatron_core", "num_attention_heads",
+    "num_layers", "peft_type", "peft_version", "qalora_group_size", "revision", "runtime_config", "token_dim",
+    "tokenizer_kwargs", "tokenizer_name_or_path",
+}  # fmt: skip
+READ = {"bias", "exclude_modules", "modules_to_save", "task_type", "use_dora"}  # beside the method's fields
+HOW_IT_BEGAN = {"eva", "orthogonal"}  # values of init_lora_weights that leave the base as it is
+
+LAYERS = [  # of the largest GPT-2, and more: a method is asked about them before there is a model
+    f"h.{i}.{kind}" for i in range(100)
+    for kind in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
+] + ["ln_f"]  # fmt: skip
+
+
+def writes(method):
+    """A method that PEFT has, alone or with `BitFit` and `Modules` where PEFT can say so."""
+    return parts(method) is not None
+
+
+def reads(folder):
+    """A peft_type that is not this package's own."""
+    kind = peft_type(folder)
+    return kind is not None and not str(kind).startswith("MINIPEFT_")
+
+
+def parts(method):
+    """A method or chain -> (the adapter, PEFT's `bias`, the `Modules` or None); None if PEFT has no such."""
+    methods = method.methods if type(method) is Chain else [method]
+    kinds = [type(m) for m in methods]
+    adapters = [m for m in methods if file_type(m) is not None]
+    if (
+        len(adapters) != 1
+        or set(kinds) - {type(adapters[0]), BitFit, Modules}
+        or len(set(kinds)) < len(kinds)
+    ):
+        return None
+    adapter = adapters[0]
+    bitfit, modules = (next((m for m in methods if type(m) is cls), None) for cls in (BitFit, Modules))
+    targets = [name for name in LAYERS if acts_beside(adapter, name)]
+    if modules and any(modules.select(f"{name}.weight", None) for name in targets):
+        return None  # PEFT puts no adapter beside what is in modules_to_save
+    if modules and isinstance(modules.target_modules, str):
+        return None  # it is a list there
+    if modules and modules.select("wte.weight", None) and reads_embeddings(adapter):
+        return None  # PEFT reads the text from the base's wte
+    if bitfit is None:
+        return adapter, "none", modules
+    own_biases = [name for name in LAYERS if bitfit.select(f"{name}.bias", None)] == targets
+    if file_type(adapter) not in ("LORA", "VERA") or not (bitfit.target_modules is None or own_biases):
+        return None
+    only = "lora_only" if file_type(adapter) == "LORA" else "vera_only"
+    return adapter, "all" if bitfit.target_modules is None else only, modules
+
+
+def reads_embeddings(adapter):
+    """Does it put rows in front of the embeddings?"""
+    return isinstance(adapter, PromptTuning | PTuning)
+
+
+def file_type(method):
+    """The `peft_type` of a method, or None."""
+    cls = VARIANTS.get(type(method), type(method))
+    return next((name for name, form in FORMS.items() if form.method is cls), None)
+
+
+def acts_beside(adapter, name):
+    """Is the layer `name` a target of the adapter? A prompt or prefix has none."""
+    own = vars(adapter)
+    if "target_modules" not in own or not (name.startswith("h.") or own.get("layers_to_transform") is None):
+        return False
+    return matches(name, own["target_modules"], own.get("layers_to_transform"))
+
+
+def config_of(method, model):
+    """A method or chain -> adapter_config.json."""
+    adapter, bias, modules = parts(method)
+    kind, C = file_type(adapter), model.config.n_embd
+    form = FORMS[kind]
+    config = form.defaults | {"peft_type": kind, "base_model_name_or_path": model.name}
+    config |= {f.name: getattr(adapter, f.name) for f in fields(adapter) if f.name not in form.left_out}
+    if "bias" in config:
+        config["bias"] = bias
+    if "use_dora" in config:
+        config["use_dora"] = isinstance(adapter, DoRA)
+    if modules:
+        config["modules_to_save"] = modules.target_modules
+        if trains_tied_head(modules, model.config):  # PEFT parts the two unless both are named
+            config["modules_to_save"] = (*modules.target_modules, "lm_head")
+    for key in ("target_modules", "feedforward_modules"):
+        if isinstance(config.get(key), str):
+            config[key] = as_peft_matches(config[key])
+    if kind == "IA3":
+        config |= ia3_targets(adapter)
+    if "token_dim" in config:
+        config |= {"num_layers": model.config.n_layer, "token_dim": C}
+        config |= {"num_attention_heads": model.config.n_head}
+    if "encoder_hidden_size" in config and config["encoder_hidden_size"] is None:
+        config["encoder_hidden_size"] = C
+    if kind == "PROMPT_TUNING":
+        config |= prompt_init(adapter, model)
+    return with_tuples(config)
+
+
+def trains_tied_head(modules, model_config):
+    """Is the embedding that trains also the head?"""
+    return model_config.head == "wte" and modules.select("wte.weight", model_config)
+
+
+def as_peft_matches(pattern):
+    """A regular expression for our names -> one for PEFT's, which begin with "transformer."."""
+    if pattern == "all-linear":
+        return pattern
+    here = [name for name in LAYERS if matches(name, pattern)]
+    there = [name for name in LAYERS if re.fullmatch(pattern, f"transformer.{name}")]
+    return pattern if here == there else rf"transformer\.({pattern})"
+
+
+def ia3_targets(ia3):
+    """PEFT wants feedforward_modules among the target_modules: where they are not, all layers by name."""
+    targets, inputs = ia3.target_modules, ia3.feedforward_modules
+    if isinstance(targets, str) or isinstance(inputs, str) or set(inputs) <= set(targets):
+        return {}
+    layers = [name for name in LAYERS if matches(name, targets)]
+    if not any(matches(name, inputs) for name in layers):
+        return {"feedforward_modules": ()}
+    return {
+        "target_modules": tuple(layers),
+        "feedforward_modules": tuple(name for name in layers if matches(name, inputs)),
+    }
+
+
+def prompt_init(adapter, model):
+    """How a prompt began. PEFT has a text as a text, which a tokenizer reads, and not as ids."""
+    if not isinstance(adapter.prompt_tuning_init_text, str):
+        init = "RANDOM" if adapter.prompt_tuning_init == "TEXT" else adapter.prompt_tuning_init
+        return {"prompt_tuning_init": init, "prompt_tuning_init_text": None}
+    return {"tokenizer_name_or_path": model.name or "gpt2"}
+
+
+def methods_in(config, model_config, path):
+    """adapter_config.json -> the methods it stands for: the adapter first; a table without its encoder.
+
+    Raises InputError for a key that is not implemented here, unless its value switches it off.
+    """
+    form = FORMS.get(config.get("peft_type"))
+    if form is None:
+        known = ", ".join(FORMS)
+        raise InputError(f"{path}: peft_type {config.get('peft_type')!r} is not one of {known}")
+    known = {f.name for f in fields(form.method)} | UNREAD | READ
+    for key, value in config.items():
+        if key not in known and value and value != form.defaults.get(key) and not harmless(key, value):
+            raise InputError(f"{path}: {key} = {value!r} is not implemented")
+    if config.get("task_type") not in (None, "CAUSAL_LM", "FEATURE_EXTRACTION"):
+        raise InputError(f"{path}: task_type = {config['task_type']!r} is not implemented")
+    own = settings(form.method, config, path)
+    if form.method in (PromptTuning, PTuning, PrefixTuning):
+        if "num_virtual_tokens" not in own:
+            raise InputError(f"{path}: num_virtual_tokens is missing")
+        cls = PrefixTuning if form.method is PrefixTuning else PromptTuning
+        adapter = cls(own["num_virtual_tokens"])
+        if reads_embeddings(adapter) and any(m.endswith("wte") for m in config.get("modules_to_save") or ()):
+            raise InputError(
+                f"{path}: modules_to_save: PEFT itself does not use wte beside a prompt; take it out"
+            )
+    else:
+        if own.get("layers_to_transform") == ():  # as if there were none
+            del own["layers_to_transform"]
+        if own.get("init_lora_weights") in HOW_IT_BEGAN:
+            del own["init_lora_weights"]
+        adapter = (DoRA if config.get("use_dora") else form.method)(**own)
+        narrow(adapter, config, model_config)
+    return [adapter, *biases(adapter, config, model_config, path), *modules(config, model_config)]
+
+
+def harmless(key, value):
+    """Values beside the defaults that change nothing here."""
+    return key == "layers_pattern" and value in ("h", ["h"])
+
+
+def narrow(adapter, config, model_config):
+    """Take from the targets what PEFT does not count: exclude_modules, and all that modules_to_save holds."""
+    exclude, saved = config.get("exclude_modules") or [], config.get("modules_to_save") or []
+
+    def excluded(name):
+        whole = f"transformer.{name}"
+        return (exclude and matches(name, exclude)) or any(
+            re.match(rf"(^|.*\.){m}($|\..*)", whole) for m in saved
+        )
+
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in model_config.shapes())
+    if isinstance(adapter, LNTuning):
+        targets = [name for name in layers if adapter.select(f"{name}.weight", model_config)]
+    else:
+        targets = [name for name in model_config.linear_layers() if acts_beside(adapter, name)]
+    if any(excluded(name) for name in targets):
+        adapter.target_modules = tuple(name for name in targets if not excluded(name))
+
+
+def biases(adapter, config, model_config, path):
+    """PEFT's `bias` -> [BitFit] or nothing. Raises InputError for another value than PEFT has."""
+    bias = config.get("bias", "none")
+    if bias == "none":
+        return []
+    if bias == "all":
+        return [BitFit()]
+    if bias not in ("lora_only", "vera_only"):
+        raise InputError(f"{path}: bias = {bias!r} is not implemented; 'none', 'all' and 'lora_only' are")
+    if getattr(adapter, "layers_to_transform", None) is None:
+        return [BitFit(adapter.target_modules)]
+    return [BitFit(tuple(name for name in model_config.linear_layers() if acts_beside(adapter, name)))]
+
+
+def modules(config, model_config):
+    """PEFT's `modules_to_save` -> [Modules] or nothing. A tied head is no module: it trains with wte."""
+    saved = [m for m in config.get("modules_to_save") or () if m != "lm_head" or model_config.head == m]
+    return [Modules(tuple(saved))] if saved else []
+
+
+# ------------------------------------------------------------------------------------------------ tensors
+
+LAYOUTS = {  # from here to the file, and back
+    "same": (lambda a: a, lambda a: a),
+    "transposed": (lambda a: a.T, lambda a: a.T),
+    "column": (lambda a: a[:, None], lambda a: a[:, 0]),
+    "row": (lambda a: a[None], lambda a: a[0]),
+}
+KEYS = (  # the end of a tensor's name here, of its key there, and its layout there
+    (".lora_A", ".lora_A.weight", "transposed"),  # (R, I)
+    (".lora_B", ".lora_B.weight", "transposed"),  # (O, R)
+    (".lora_magnitude_vector", ".lora_magnitude_vector", "same"),  # (O,)
+    (".input.ia3_l", ".ia3_l", "row"),  # (1, I)
+    (".ia3_l", ".ia3_l", "column"),  # (O, 1)
+    (".vera_lambda_d", ".vera_lambda_d", "same"),  # (R,)
+    (".vera_lambda_b", ".vera_lambda_b", "same"),  # (O,)
+)
+SHARED = {  # tensors that belong to no layer
+    "vera_A": ("base_model.vera_A", "transposed"),  # (R, I_max)
+    "vera_B": ("base_model.vera_B", "transposed"),  # (O_max, R)
+    PromptTuning.table: ("prompt_embeddings", "same"),  # (P, C)
+    TABLE: ("prompt_embeddings", "same"),  # (P, 2 L C)
+}
+TWICE = (".original_module.", ".modules_to_save.")  # what PEFT adds to the file where bias and modules meet
+
+
+def place(name, adapter):
+    """Where the tensor `name` is in the file: its key, and its layout."""
+    if name in SHARED:
+        return SHARED[name]
+    prefix = "base_model." if adapter.num_virtual_tokens else "base_model.model."
+    for here, there, layout in KEYS:
+        if name.endswith(here):
+            return f"{prefix}transformer.{name.removesuffix(here)}{there}", layout
+    module, _, kind = name.rpartition(".")  # a parameter of the base
+    if isinstance(adapter, LNTuning) and adapter.select(name, None):
+        module += ".ln_tuning_layers"
+    elif acts_beside(adapter, module):
+        module += ".base_layer"
+    return f"{prefix}{'' if module == 'lm_head' else 'transformer.'}{module}.{kind}", "same"
+
+
+def in_file(adapter, tensors, selected):
+    """{name: (key, layout)} of what the file holds of a method's tensors and of the base's parameters."""
+    left_out = () if getattr(adapter, "save_projection", True) else ("vera_A", "vera_B")
+    return {name: place(name, adapter) for name in tensors | selected if name not in left_out}
+
+
+def without_prefix(key):
+    """A key as it is below PEFT's model and, where there is one, below "transformer."."""
+    return key.removeprefix("base_model.").removeprefix("model.").removeprefix("transformer.")
+
+
+def save(peft, folder):
+    """Write the adapter."""
+    adapter, _, modules = parts(peft.method)
+    tensors, metadata = peft.tensors, {"minipeft": __version__}
+    if has_encoder(adapter):
+        write_safetensors(folder / ENCODER, encoder_of(peft.tensors), metadata)
+        _, tensors = adapter.without_encoder(peft.tensors)
+    else:
+        (folder / ENCODER).unlink(missing_ok=True)  # of another adapter that was here
+    if isinstance(adapter, LoRAPlus):  # a rate of training, no key of PEFT's
+        metadata["loraplus_lr_ratio"] = repr(float(adapter.loraplus_lr_ratio))
+    places = in_file(adapter, tensors, peft.selected)
+    everything = tensors | peft.selected
+    stored = {key: LAYOUTS[layout][0](everything[name]) for name, (key, layout) in places.items()}
+    if modules and trains_tied_head(modules, peft.config):
+        stored[place("lm_head.weight", adapter)[0]] = everything["wte.weight"]
+    write_safetensors(folder / TENSORS, stored, metadata)
+    write_json(folder / CONFIG, configuration(peft, folder / CONFIG))
+
+
+def configuration(peft, path):
+    """What adapter_config.json is to say.
+
+    As long as the file that the adapter came from stands for the same method, it is written as it was, with
+    the keys that it lacks; else what it says beside the method is kept.
+    """
+    config, read = config_of(peft.method, peft.model), peft.unread.get(CONFIG, {})
+    if not read:
+        return config
+    as_read = config_of(Chain(methods_in(read, peft.config, path)), peft.model)
+    if as_read == config:  # the table of P-tuning is a PromptTuning here, and P-tuning's in the file
+        form = FORMS[read["peft_type"]]
+        known = form.defaults.keys() | {f.name for f in fields(form.method)} | {"peft_type"}
+        return {key: value for key, value in config.items() if key in known} | read
+    return config | {key: read[key] for key in read.keys() & UNREAD - {"peft_type"}}
+
+
+def load(model, folder, attach):
+    """The adapter on `model`. Raises InputError for a setting or a tensor that does not fit."""
+    path = folder / TENSORS
+    config = read_config(folder)
+    stored, metadata = read_safetensors(path)
+    stored = {without_prefix(key): a for key, a in stored.items() if not any(t in key for t in TWICE)}
+    model = with_the_heads_of(stored, model)
+    adapter, *others = methods_in(config, model.config, folder / CONFIG)
+    if "loraplus_lr_ratio" in metadata and type(adapter) is LoRA:
+        adapter = LoRAPlus(**vars(adapter), loraplus_lr_ratio=float(metadata["loraplus_lr_ratio"]))
+    attached = attach(model, [adapter, *others] if others else adapter)
+    places = in_file(adapter, attached.tensors, attached.selected)
+    everything = attached.tensors | attached.selected
+    expected = {without_prefix(key): (name, layout) for name, (key, layout) in places.items()}
+    shapes = {key: LAYOUTS[layout][0](everything[name]).shape for key, (name, layout) in expected.items()}
+    check_tensors(stored, shapes, path)
+    for key, (name, layout) in expected.items():
+        everything[name][...] = like(everything[name], LAYOUTS[layout][1](stored[key]))
+    if (folder / ENCODER).is_file():
+        attached = with_encoder(attached, config, folder, attach)
+    attached.unread[CONFIG] = config
+    return attached
+
+
+def with_the_heads_of(stored, model):
+    """A tied model, untied where the file trains one of wte and lm_head and not the other, as PEFT has it.
+
+    Where both are there and equal they stay one, and lm_head is taken out of `stored`.
+    """
+    wte, head = stored.get("wte.weight"), stored.get("lm_head.weight")
+    if model.config.head == "lm_head" or (wte is None and head is None):
+        return model
+    if wte is not None and head is not None and np.array_equal(wte, head):
+        del stored["lm_head.weight"]
+        return model
+    return model.untied()
+
+
+# ------------------------------------------------------------------------- what a finished table came from
+
+ENCODER = "encoder.safetensors"  # PEFT's module `prompt_encoder`, its names and layouts
+CLOSE = 1e-4  # of the largest entry: how far the encoder's table may be from the file's
+
+
+def has_encoder(adapter):
+    """Does its table come from a network?"""
+    return isinstance(adapter, PTuning) or (isinstance(adapter, PrefixTuning) and adapter.prefix_projection)
+
+
+def encoder_of(tensors):
+    """{PEFT's name: tensor}: "prompt_encoder.mlp_head.0.weight" (I, O) -> "mlp_head.0.weight" (O, I)."""
+    own = {name.partition(".")[2]: t for name, t in tensors.items() if "_encoder." in name}
+    return {"embedding.weight": own.pop("embedding")} | {name: t.T for name, t in own.items()}
+
+
+def with_encoder(attached, config, folder, attach):
+    """The adapter with what its table came from, if that is beside it; with the table if the two differ."""
+    path, methods = (
+        folder / ENCODER,
+        attached.method.methods if type(attached.method) is Chain else [attached.method],
+    )
+    cls = {"P_TUNING": PTuning, "PREFIX_TUNING": PrefixTuning}.get(config["peft_type"])
+    if cls is None:
+        return attached
+    encoder = cls(**settings(cls, config, folder / CONFIG))
+    if not has_encoder(encoder):
+        return attached
+    stored, _ = read_safetensors(path)
+    whole = attach(attached.model, [encoder, *methods[1:]] if methods[1:] else encoder)
+    check_tensors(stored, {name: t.shape for name, t in encoder_of(whole.tensors).items()}, path)
+    for name, tensor in encoder_of(whole.tensors).items():
+        tensor[...] = like(tensor, stored[name])  # views: a transpose writes through
+    _, made = encoder.without_encoder(whole.tensors)
+    (table,), (expected,) = made.values(), attached.tensors.values()
+    table, expected = to_host(table), to_host(expected)
+    if abs(table - expected).max() > CLOSE * abs(expected).max():
+        return attached
+    for name, weight in attached.selected.items():
+        whole.selected[name][...] = weight
+    return whole

@@ -1,0 +1,95 @@
+"""GPT-2 checkpoints, folders as on the Hugging Face hub: config.json, model.safetensors, tokenizer.json."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ..backend import to_host, xp_for
+from ..config import GPT2Config
+from ..errors import InputError
+from .hub import find_folder
+from .json_files import atomic, read_json, write_json
+from .tensors import check_tensors, read_safetensors, write_safetensors
+from .tokenizer import load_tokenizer
+
+REQUIRED = {  # what `transformers` can vary and this GPT-2 does not: value that must be there, if any is
+    "model_type": ("gpt2",),
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "add_cross_attention": (False,),
+}
+MASK_BUFFERS = (".attn.bias", ".attn.masked_bias")  # of old checkpoints; c_attn.bias is another thing
+
+
+def read_config(path):
+    """config.json -> GPT2Config. Raises InputError for a model that is no GPT-2 of this form."""
+    values = read_json(path)
+    for key, allowed in REQUIRED.items():
+        if key in values and values[key] not in allowed:
+            raise InputError(f"{path}: {key} is {values[key]!r}; only {allowed[0]!r} is implemented")
+    if isinstance(values.get("eos_token_id"), list):
+        raise InputError(f"{path}: eos_token_id is a list; a GPT-2 has one end token")
+    known = {key: values[key] for key in GPT2Config.__dataclass_fields__ if key in values}
+    return GPT2Config(**known)
+
+
+def read_gpt2(name, dtype="float32", device="cpu"):
+    """A GPT-2 -> its configuration, weights by name, and tokenizer or None.
+
+    Of a folder with config.json and model.safetensors, or shards and their index.
+
+    name: a folder, a name under `weights/`, or a published size, downloaded once ("gpt2", "gpt2-medium",
+    "gpt2-large", "gpt2-xl", "distilgpt2"). Names may start with "transformer."; attention-mask buffers of
+    old checkpoints are skipped; every other name and shape must be as the configuration says.
+    Where dtype and device allow, the arrays are the file itself, mapped: float32 weights are not held twice.
+    Raises InputError naming file and tensor.
+    """
+    if dtype not in ("float32", "float64"):
+        raise InputError(f"dtype must be 'float32' or 'float64', not {dtype!r}")
+    xp = xp_for(device)
+    folder = find_folder(name)
+    config = read_config(folder / "config.json")
+    stored = {}
+    for path in weight_files(folder):
+        tensors, _ = read_safetensors(path, MASK_BUFFERS)
+        stored |= {key.removeprefix("transformer."): value for key, value in tensors.items()}
+    head = stored.pop("lm_head.weight", None) if config.tie_word_embeddings else None
+    if head is not None and not np.array_equal(head, stored.get("wte.weight")):
+        raise InputError(f"{folder}: lm_head.weight differs from wte.weight, but config.json ties them")
+    check_tensors(stored, config.shapes(), folder)
+    weights = {key: xp.asarray(stored[key], dtype=dtype) for key in config.shapes()}
+    return config, weights, load_tokenizer(folder)
+
+
+def weight_files(folder):
+    """The safetensors files of a folder: model.safetensors, or the shards that its index names."""
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+    raise InputError(f"{folder}: neither model.safetensors nor model.safetensors.index.json is there")
+
+
+def write_gpt2(folder, config, weights, tokenizer=None, dtype=None):
+    """Write a folder that `transformers` and `read_gpt2` load. dtype: to store in; None: as it is."""
+    folder = Path(folder)
+    stored_as = np.dtype(dtype or weights["wte.weight"].dtype)
+    settings = asdict(config) | {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "bos_token_id": config.eos_token_id,
+        "torch_dtype": str(stored_as),
+    }
+    tensors = {}
+    for name, value in weights.items():
+        full = name if name.startswith("lm_head.") else f"transformer.{name}"
+        tensors[full] = to_host(value).astype(stored_as, copy=False)
+    write_safetensors(folder / "model.safetensors", tensors)
+    write_json(folder / "config.json", settings)
+    if tokenizer is not None:
+        with atomic(folder / "tokenizer.json") as temporary:
+            tokenizer.save(temporary)

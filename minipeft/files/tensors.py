@@ -1,0 +1,76 @@
+"""Safetensors in and out: {name: array}."""
+
+import json
+import mmap
+from pathlib import Path
+
+import numpy as np
+
+from ..backend import to_host
+from ..errors import InputError
+from .json_files import atomic
+
+STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I32": "<i4"}  # NumPy has no bfloat16
+
+
+def read_safetensors(path, skip=()):
+    """A safetensors file -> {name: array}, and its metadata. The arrays are mapped from the file, read-only.
+
+    skip: ends of names to leave out.
+    A bfloat16 is the upper half of a float32, so those become float32 copies. Raises InputError naming
+    the file where it is missing, cut short, not safetensors, or holds a type that is not in STORED.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="np") as file:  # checks header, offsets and length
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+    data = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
+    body = 8 + int(data[:8].view("<u8")[0])
+    header = json.loads(data[8:body].tobytes())
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, info in header.items():
+        if name.endswith(tuple(skip)):
+            continue
+        if info["dtype"] not in STORED:
+            raise InputError(f"{path}: {name} is of type {info['dtype']}; want one of {', '.join(STORED)}")
+        begin, end = (body + offset for offset in info["data_offsets"])
+        stored = data[begin:end].view(STORED[info["dtype"]])
+        if info["dtype"] == "BF16":
+            stored = (stored.astype(np.uint32) << 16).view(np.float32)
+        tensors[name] = stored.reshape(info["shape"])
+    return tensors, metadata
+
+
+def unload(array):
+    """Give back the memory that a mapped array's file takes by now; it is read again if asked for."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    if isinstance(array, mmap.mmap):
+        array.madvise(mmap.MADV_DONTNEED)
+
+
+def write_safetensors(path, tensors, metadata=None):
+    """{name: array} -> a safetensors file, written beside it first and then renamed: never half a file."""
+    from safetensors.numpy import save_file
+
+    host = {name: np.ascontiguousarray(to_host(value)) for name, value in tensors.items()}
+    with atomic(path) as temporary:
+        save_file(host, temporary, metadata={"format": "pt"} | (metadata or {}))
+
+
+def check_tensors(tensors, shapes, where):
+    """Raise InputError for the first tensor that is missing, not known, or of another shape."""
+    for name, shape in shapes.items():
+        if name not in tensors:
+            raise InputError(f"{where}: tensor {name} is missing")
+        if tensors[name].shape != shape:
+            raise InputError(f"{where}: tensor {name} has shape {tensors[name].shape}, expected {shape}")
+    if unknown := sorted(tensors.keys() - shapes.keys()):
+        raise InputError(f"{where}: tensor {unknown[0]} does not belong there")

@@ -1,0 +1,155 @@
+"""GPT2: a model to hold. Its weights, tokenizer, files; what it computes is in gpt2.py."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .backend import xp_for
+from .config import GPT2Config, config_of_size
+from .errors import InputError
+from .files.checkpoint import read_gpt2, write_gpt2
+from .files.tensors import unload
+from .generate import KVCache, generate, generate_ids, logits, next_logits
+from .gpt2 import loss_and_grads
+from .speed.gradients import Gradients
+from .speed.quantized import Quantized, dequantized, quantizer
+from .step import Step
+
+
+class GPT2:
+    """A GPT-2: its configuration, its parameters by checkpoint name, its tokenizer (or None).
+
+    The arrays may be read-only: loading maps them from the file.
+    """
+
+    def __init__(self, config, weights, tokenizer=None, name=None):
+        self.config, self.weights, self.tokenizer, self.name = config, weights, tokenizer, name
+
+    @classmethod
+    def random(cls, size="gpt2", seed=0, dtype="float32", device="cpu", tokenizer=None):
+        """GPT-2's initialisation: N(0, 0.02), projections into the residual stream by 1/sqrt(2 L) less.
+
+        size: a published name ("gpt2", "gpt2-medium", ...) or a GPT2Config.
+        """
+        config = size if isinstance(size, GPT2Config) else config_of_size(size)
+        xp, rng = xp_for(device), np.random.default_rng(seed)
+        weights = {}
+        for name, shape in config.shapes().items():
+            if len(shape) == 1:
+                value = np.full(shape, float(name.endswith("weight")), dtype)  # norms 1, biases 0
+            else:
+                std = 0.02 / (2 * config.n_layer) ** 0.5 if "c_proj" in name else 0.02
+                value = rng.standard_normal(shape, dtype="float32").astype(dtype, copy=False)
+                value *= np.asarray(std, dtype)
+            weights[name] = xp.asarray(value)
+        return cls(config, weights, tokenizer)
+
+    @classmethod
+    def from_pretrained(cls, name, dtype="float32", device="cpu"):
+        """Load a folder as on the Hugging Face hub, or a published size by name. See `read_gpt2`."""
+        return cls(*read_gpt2(name, dtype, device), name=str(name))
+
+    def save_pretrained(self, folder, dtype=None):
+        """Write config.json, model.safetensors and tokenizer.json, as `transformers` loads them.
+
+        dtype: to store in, else as it is. Raises InputError for a quantised model: the format has no place
+        for its codes.
+        """
+        if self.quantization:
+            raise InputError(
+                f"{folder}: the weights are {self.quantization} and the file holds floats: save the model "
+                "that this one was made from, or model.dequantized()"
+            )
+        write_gpt2(folder, self.config, self.weights, self.tokenizer, dtype)
+
+    def quantized(self, kind):
+        """This model with the linear layers' weights in fewer bits, "int8" or "nf4": see `quantize`.
+
+        All else is shared with this one, which one may drop. Of arrays that are mapped from a file only one
+        is in memory at a time. Raises InputError for another kind, and for a model that is quantised already.
+        """
+        if self.quantization:
+            raise InputError(f"this model is {self.quantization} already: quantise the one it was made from")
+        quantize, weights = quantizer(kind), dict(self.weights)
+        for name in self.config.linear_layers():
+            W = self.weights[f"{name}.weight"]
+            weights[f"{name}.weight"] = quantize(W)
+            unload(W)
+        return GPT2(self.config, weights, self.tokenizer, self.name)
+
+    def dequantized(self):
+        """This model with plain arrays for all weights: a quantised one's as far as its codes tell."""
+        weights = {name: dequantized(W) for name, W in self.weights.items()}
+        return GPT2(self.config, weights, self.tokenizer, self.name)
+
+    def untied(self):
+        """This model with a head of its own, `lm_head`: equal to wte until one of them trains."""
+        config = replace(self.config, tie_word_embeddings=False)
+        weights = self.weights | {"lm_head.weight": self.weights["wte.weight"]}  # a base is never written to
+        return GPT2(config, weights, self.tokenizer, self.name)
+
+    @property
+    def quantization(self):
+        """How the linear layers' weights are quantised: "int8", "nf4", or None."""
+        kinds = (W.kind for W in self.weights.values() if isinstance(W, Quantized))
+        return next(kinds, None)
+
+    @property
+    def dtype(self):
+        """The floating-point type of the parameters."""
+        return self.weights["wte.weight"].dtype
+
+    @property
+    def num_parameters(self):
+        """All parameters; a tied head is not counted twice."""
+        return sum(w.size for w in self.weights.values())
+
+    num_virtual_tokens = 0
+
+    def step(self, **fields):
+        """What a forward pass needs: see `Step`."""
+        return Step(self.config, self.weights, **fields)
+
+    def grad_sums(self, batch, names):
+        """{name: gradient} of the SUM of the loss over the batch's labelled tokens, by these parameters."""
+        gradients = Gradients()
+        loss_and_grads(batch, self.step(trains=frozenset(names), learns=True), gradients.add)
+        return gradients.totals()
+
+    def keys_and_values(self, ids):
+        """What attention knows of a text: [(k, v) (T, C) of each layer]."""
+        cache = KVCache(self.config, 1, len(ids), self.weights["wte.weight"])
+        next_logits(self.step(kv_cache=cache), [ids])
+        return list(zip(cache.k, cache.v, strict=True))
+
+    def logits(self, sequences):
+        """[ids, ...] -> [(T, V), ...]: row t scores the token after ids[: t + 1]."""
+        return logits(self, sequences)
+
+    def generate_ids(self, prompts, **options):
+        """[ids, ...] -> [ids, ...]: see `minipeft.generate.generate_ids`."""
+        return generate_ids(self, prompts, **options)
+
+    def generate(self, prompt, **options):
+        """Text (or a list of texts) -> its continuation(s): see `minipeft.generate.generate`."""
+        return generate(self, prompt, **options)
+
+
+def load_model(spec, dtype="float32", device="cpu", quantize=None):
+    """A folder or published name, as `GPT2.from_pretrained` takes it, or "random:" and one of those.
+
+    "random:gpt2" has that shape, "random:weights/tiny" that folder's shape and tokenizer. quantize: "int8" or
+    "nf4", as `GPT2.quantized` takes it.
+    """
+    if quantize:
+        return load_model(spec, dtype, device).quantized(quantize)
+    if not spec.startswith("random:"):
+        return GPT2.from_pretrained(spec, dtype=dtype, device=device)
+    name = spec.removeprefix("random:")
+    try:
+        model = GPT2.random(name, dtype=dtype, device=device)
+    except InputError:
+        like = GPT2.from_pretrained(name)
+        model = GPT2.random(like.config, dtype=dtype, device=device, tokenizer=like.tokenizer)
+    model.name = spec  # the same every time: a run can say what it was trained on
+    return model

@@ -1,0 +1,1 @@
+"""What is shown of training: a comparison of methods, a report on one run; their pages and pictures."""

@@ -1,0 +1,141 @@
+"""`minipeft compare`: the same data, several methods, one table with pictures.
+
+Each run has a process of its own, so that its peak memory is its own; it is an ordinary `minipeft train`
+(for what does not train `minipeft evaluate`), whose command is printed and kept.
+
+    recipes.py    what is compared, with which settings         plan.py       the runs: commands and folders
+    sweep.py      several settings of a method, the best counts budget.py     as many steps as fit a time
+    processes.py  a run, and the bar over all runs              rows.py       the seeds of a method: one row
+    table.py, drawings.py, claims.py, report.py, machine.py     what is shown
+"""
+
+import time
+from pathlib import Path
+
+from ...cost.machine import this_machine, versions
+from ...errors import InputError
+from ...files.hub import find_folder
+from ...files.json_files import read_json, write_json
+from ...train import Training
+from .budget import MARGIN, REPORT, cost_of, probe_of, read_budget, steps_within, with_steps
+from .claims import findings
+from .plan import Plan
+from .processes import Runner
+from .recipes import names_of
+from .report import in_terminal, write_report
+from .rows import rows_of
+from .sweep import best, read_sweep
+
+__all__ = ["Plan", "compare", "in_terminal"]
+
+
+def compare(
+    model, out, sources, methods=None, device="cpu", seeds=1, sweep=(), budget=None, scored=True,
+    quantize=None, progress=True, command="", **settings,
+):  # fmt: skip
+    """Run the baselines and methods on every task; write results.json, the report and its pictures to `out`.
+
+    sources: {task: what a command is told of its data}, such as {"sentiment": ("--task", "sentiment")};
+    scored: False where that data has a loss and no score. methods: names, or ["all"]; without them those in
+    `recipes.DEFAULT`. seeds: runs of each method. sweep: as in `sweep.read_sweep`. budget: "2m", the time for
+    the whole, instead of steps. quantize: "int8" or "nf4", the base in fewer bits. settings: of
+    `Training`, for all methods alike. command: what the user typed, for the report.
+
+    Returns what results.json holds: {"rows": the table, "runs": all results, "findings", "versions", ...}.
+    What `out` holds already from the same command is not run again. Raises InputError for bad settings
+    before any run, and where every run failed; KeyboardInterrupt, after Ctrl-C, with how many runs there are.
+    """
+    names = names_of(methods, scored)
+    if list(methods or ()) == ["all"]:
+        names = [name for name in names if name != "lora_random" or not model.startswith("random:")]
+    swept = read_sweep(sweep, names)
+    plan = Plan(model, Path(out), sources, tuple(names), device, seeds, settings, swept, quantize)
+    check(plan, budget)
+    results, steps = run_all(plan, budget, progress)
+    rows = rows_of(results)
+    if all("failed" in row for row in rows):
+        raise InputError(f"all {len(results)} runs failed; the first: {results[0]['failed']}")
+    comparison = {
+        "model": model, "quantization": quantize, "device": device, "command": command,
+        "seed": plan.first_seed, "seeds": seeds,
+        "settings": settings, "sweep": plan.sweep, "budget": budget and {"asked": budget, "steps": steps},
+        "versions": versions(), "machine": this_machine(device), "date": time.strftime("%Y-%m-%d %H:%M"),
+        "wall_seconds": sum(r.get("wall_seconds", 0) for r in results),
+        "rows": rows, "findings": findings(rows), "runs": results,
+    }  # fmt: skip
+    write_json(plan.out / "results.json", comparison)
+    write_report(comparison, plan.out, progress)
+    return comparison
+
+
+def check(plan, budget):
+    """Raise InputError now for what every run would stumble over later."""
+    if plan.seeds < 1:
+        raise InputError(f"--seeds must be 1 or more, not {plan.seeds}")
+    given = [name for name in ("steps", "epochs", "eval_every") if name in plan.settings | plan.sweep]
+    if budget and given:
+        raise InputError(f"--budget chooses the steps: leave out --{given[0].replace('_', '-')}")
+    if budget:
+        read_budget(budget)
+    Training(**plan.settings)
+    if not plan.model.startswith("random:"):
+        find_folder(plan.model)
+    elif "lora_random" in plan.names:
+        raise InputError(f"{plan.model} has random weights already: leave out lora_random")
+
+
+def run_all(plan, budget, progress):
+    """All runs, one after another. -> their results, "chosen" being those that count; a budget's steps.
+
+    A sweep is made with the first seed; the best of each method is then repeated with the other seeds.
+    """
+    begin, steps, results = time.perf_counter(), None, []
+    runner = Runner(plan.count + (len(plan.sources) * len(plan.methods) if budget else 0), progress)
+    try:
+        for task in plan.sources:
+            results += [runner(run) | {"chosen": True} for run in plan.baselines(task)]
+        if budget:
+            steps = steps_for(plan, budget, runner, begin)
+            plan = with_steps(plan, steps)
+        for task in plan.sources:
+            for name in plan.methods:
+                runs = plan.tried(task, name)
+                tried = [runner(run) for run in runs]
+                chosen = tried.index(best(tried))
+                results += [result | {"chosen": i == chosen} for i, result in enumerate(tried)]
+                if "failed" in tried[chosen]:
+                    runner.skip(plan.seeds - 1)  # nothing to repeat
+                else:
+                    results += [runner(run) | {"chosen": True} for run in plan.repeats(runs[chosen])]
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"after {runner.done} of {runner.total} runs") from None
+    finally:
+        runner.close()
+    return results, steps
+
+
+def steps_for(plan, budget, runner, begin):
+    """How many steps each run may take so that all end `budget` after `begin`; chosen once for a folder."""
+    path, runs = (
+        plan.out / "budget.json",
+        [plan.tried(task, name) for task in plan.sources for name in plan.methods],
+    )
+    asked = {
+        "budget": budget,
+        "seeds": plan.seeds,
+        "commands": [run.command for tried in runs for run in tried],
+    }
+    if path.is_file() and (kept := read_json(path))["asked"] == asked:
+        runner.skip(len(runs))  # nothing is timed again: going on, the steps have to be the same
+        return kept["steps"]
+    costs = []
+    for tried in runs:
+        probe = probe_of(plan, tried[0].task, tried[0].name)
+        result = runner(probe)
+        if "failed" not in result:
+            costs += [cost_of(result, probe.folder)] * (len(tried) + plan.seeds - 1)
+    end = begin + MARGIN * read_budget(budget) - REPORT * len(plan.sources)
+    steps = steps_within(end - time.perf_counter(), costs)
+    write_json(path, {"asked": asked, "steps": steps})
+    runner.say(f"--budget {budget}: {steps} steps for each method")
+    return steps

@@ -1,0 +1,100 @@
+"""A run in a process of its own, so that its peak memory is its own; and the bar over all runs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+from ...files.json_files import write_json
+
+
+class Runner:
+    """Runs what has not been run yet, and keeps what comes out in the run's folder.
+
+    A bar above each run's own says how many of `total` runs are done; `progress` False: no bars, no words.
+    """
+
+    def __init__(self, total, progress):
+        from tqdm import tqdm
+
+        self.progress, self.total, self.done, self.started = progress, total, 0, 0
+        self.bar = tqdm(total=total, desc="compare", unit="run", smoothing=0, disable=not progress)
+
+    def __call__(self, run):
+        """The run's result, of earlier or of now; one that failed has "failed", the message, and no more."""
+        result = run.earlier_result()
+        if result is None:
+            self.say(f"$ {run.command}")
+            self.started += 1
+            result = run.about | self.process(run)
+            if "failed" not in result:
+                write_json(run.folder / "result.json", result)
+        self.done += 1
+        self.bar.update()
+        return result
+
+    def skip(self, runs):
+        """So many of the runs are not needed after all."""
+        self.total -= runs
+        self.bar.total = self.total
+        self.bar.refresh()
+
+    def process(self, run):
+        """Run the command. -> what it printed as JSON, and the seconds that it took in all."""
+        # a run's own bars go below ours, and away when it ends (tqdm reads its defaults from TQDM_...)
+        environment = os.environ | {"TQDM_POSITION": "1", "TQDM_LEAVE": ""}
+        words = [sys.executable, "-m", "minipeft", *run.words, "--json"]
+        words += [] if self.progress else ["--quiet"]
+        begin = time.perf_counter()
+        with deaf_to_interrupts():
+            process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
+        try:
+            output = self.wait(process)
+        finally:
+            process.kill()  # where we are interrupted; one that has ended does not mind
+            process.wait()
+        if process.returncode:
+            return {"failed": message_of(output, process.returncode)}
+        return json.loads(output) | {"wall_seconds": time.perf_counter() - begin}
+
+    def wait(self, process):
+        """All that the process prints, our bar's clock moving on meanwhile."""
+        while True:
+            try:
+                return process.communicate(timeout=1)[0]
+            except subprocess.TimeoutExpired:
+                self.bar.refresh()
+
+    def say(self, text):
+        """A line above the bars."""
+        if self.progress:
+            self.bar.write(text, file=sys.stderr)
+
+    def close(self):
+        """Leave the bar as it is, and nothing below: a run that was ended may have left its own there."""
+        self.bar.close()
+        if self.progress and sys.stderr.isatty():
+            print("\x1b[J", end="", file=sys.stderr, flush=True)
+
+
+def message_of(output, code):
+    """Why a command ended with `code`: what it said as JSON, or that a signal ended it."""
+    if code < 0:
+        return f"ended by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+    try:
+        return json.loads(output)["error"]
+    except (json.JSONDecodeError, KeyError):
+        return f"ended with code {code}: see its message above"
+
+
+@contextmanager
+def deaf_to_interrupts():
+    """A process started in here does not hear Ctrl-C: only we do, we end it, and one line says so."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
