@@ -2,8 +2,8 @@
 
     python benchmarks/growth.py --axes tokens,layers,rank,prefix
 
-On each axis the law is a straight line: a step's matrix products (`minipeft/cost/flops.py`) at one rate for all
-points, the median of theirs. A point above it does other work besides, or its products at a lower rate.
+On each axis the law is a straight line: a step's matrix products (`minipeft/cost/flops.py`) at one rate for
+all points, the median of theirs. A point above it does other work besides, or its products at a lower rate.
 Rounds over all points, the first one unmeasured; medians, and a picture for each axis, in growth/.
 """
 

@@ -115,8 +115,8 @@ def growth(entries):
     parts = ["### How cost grows", "`python benchmarks/growth.py`"]
     for axis, e in entries.items():
         parts += [
-            f"**{e['heading']}** {e['law']} The line: a step's matrix products (`minipeft/cost/flops.py`) at one "
-            f"rate for all points, {e['gflops']:,.0f} GFLOP/s. Measured times lie {e['low']:+.0%} to "
+            f"**{e['heading']}** {e['law']} The line: a step's matrix products (`minipeft/cost/flops.py`) at "
+            f"one rate for all points, {e['gflops']:,.0f} GFLOP/s. Measured times lie {e['low']:+.0%} to "
             f"{e['high']:+.0%} from it.",
             f"![{e['heading']}](growth/{axis}.png)",
         ]

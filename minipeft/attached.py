@@ -43,14 +43,14 @@ class Attached:
             )
         xp = xp_of(model.weights["wte.weight"])
         own = method.init(model, np.random.default_rng(seed))
-        selected = [name for name in model.weights if method.select(name, model.config)]
+        selected = [name for name in model.weights if method.trains_base(name, model.config)]
         check_can_train(model.weights, selected)
         dtype_of = lambda a: a.dtype if a.dtype.kind in "iu" else model.dtype  # indices stay integers
         tensors = {name: xp.array(a, dtype=dtype_of(a)) for name, a in own.items()}
-        weights = model.weights | method.rebase(model.weights, tensors)
+        weights = model.weights | method.change_base(model.weights, tensors)
         selected = {name: weights[name].copy() for name in selected}
         for name in selected:
             unload(weights[name])  # the copy is what is read from here on
         everything = tensors | selected
-        trainable = {name: a for name, a in everything.items() if method.trains(name)}
+        trainable = {name: a for name, a in everything.items() if method.optimizer_changes(name)}
         return cls(model, method, tensors, selected, weights | selected, trainable)

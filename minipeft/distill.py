@@ -20,11 +20,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import gpt2, ops
+from . import gpt2
 from .backend import like, xp_of
 from .errors import InputError
 from .layout import Layout
 from .model import GPT2
+from .ops import log_softmax
 from .peft_model import PeftModel
 
 # ------------------------------------------------------------------------------------------- the student
@@ -53,58 +54,35 @@ def student_of(teacher, n_layer):
 # ---------------------------------------------------------------------------------------------- the loss
 
 
-def softmax(z):
-    """Rows of scores (n, V) -> their probabilities and log-probabilities, (n, V) each."""
-    xp = xp_of(z)
-    log_p = z - z.max(1, keepdims=True)
-    p = xp.exp(log_p)
-    total = p.sum(1, keepdims=True)
-    p /= total
-    log_p -= xp.log(total)
-    return p, log_p
-
-
-def distill_loss(x, W, x_t, W_t, labels, temperature, weight, wants=frozenset()):
+def distill_loss(x, x_t, labels, W, W_t, temperature, weight, wants=frozenset()):
     r"""$\ell = \sum_m (1-\lambda)\,CE(y_m, p_1) + \lambda\,\tau^2\,KL(q_\tau \| p_\tau)$, heads and all.
 
     x (M, C), W (V, C): the student's rows and head; x_t (M, C'), W_t (V, C'): the teacher's, for the same
     tokens; labels (M,) -> the SUM over rows, a 0-d array.
-
-    As in `ops.lm_loss`, logits of shape (M, V) never exist: rows go through in chunks, in which student and
-    teacher meet, and the gradient dz of the student's logits is formed while both are at hand.
     """
-    xp, tau = xp_of(x), temperature
-    loss = xp.zeros((), dtype=np.float64)
-    dx = xp.empty_like(x) if "x" in wants else None
-    dW = xp.zeros_like(W) if "weight" in wants else None
-    for i in range(0, len(x), ops.HEAD_ROWS):
-        chunk, target = x[i : i + ops.HEAD_ROWS], labels[i : i + ops.HEAD_ROWS]
-        z = chunk @ W.T  # (n, V)
-        z_t = x_t[i : i + ops.HEAD_ROWS] @ W_t.T  # (n, V)
-        for r in ops.row_blocks(z):
-            at_label = xp.arange(len(target[r])), target[r]
-            p_1, log_p_1 = softmax(z[r])
-            p, log_p = softmax(z[r] / tau)
-            q, log_q = softmax(z_t[r] / tau)
-            loss -= (1 - weight) * log_p_1[at_label].sum(dtype=np.float64)
-            loss += weight * tau**2 * (q * (log_q - log_p)).sum(dtype=np.float64)
-            if wants:
-                p_1[at_label] -= 1  # p_1 - y
-                p -= q
-                z[r] = (1 - weight) * p_1 + weight * tau * p  # dz
-        if dx is not None:
-            xp.matmul(z, W, out=dx[i : i + ops.HEAD_ROWS])
-        if dW is not None:
-            dW += z.T @ chunk
-    return loss, (dx, dW)
+    xp, tau, lam = xp_of(x), temperature, weight
+    z, at_label = x @ W.T, (xp_of(x).arange(len(x)), labels)  # (M, V)
+    log_p1, log_p, log_q = log_softmax(z), log_softmax(z / tau), log_softmax(x_t @ W_t.T / tau)
+    q = xp.exp(log_q)  # (M, V)
+    loss = -(1 - lam) * log_p1[at_label].sum(dtype=np.float64)
+    loss += lam * tau**2 * (q * (log_q - log_p)).sum(dtype=np.float64)
+    if not wants:
+        return loss, None
+    dz = (1 - lam) * xp.exp(log_p1) + lam * tau * (xp.exp(log_p) - q)
+    dz[at_label] -= 1 - lam
+    return loss, (x, W, dz, wants)
 
 
 def distill_loss_backward(dloss, cache):
     """dloss, a number -> dx (M, C), or None if not wanted, and the gradient of W (V, C).
 
-    forward: formed dx and dW already; nothing flows into the teacher.
+    forward: dz is formed where p and q are at hand; nothing flows into the teacher.
     """
-    return ops.lm_loss_backward(dloss, cache)
+    if cache is None:
+        return None, {}
+    x, W, dz, wants = cache
+    dz *= dloss  # no one else has it
+    return dz @ W if "x" in wants else None, {"weight": dz.T @ x} if "weight" in wants else {}
 
 
 # --------------------------------------------------------------------------------- the student in training
@@ -127,7 +105,9 @@ class Distilled(PeftModel):
     """
 
     def __init__(self, student, teacher, temperature=2.0, weight=0.5):
-        vars(self).update(vars(student))  # the same arrays: what trains here trains there
+        super().__init__(student.model)
+        self.adapters = student.adapters  # the same arrays: what trains here trains there
+        self.set_adapter(student.active_adapter)
         self.teacher = teacher if isinstance(teacher, PeftModel) else PeftModel(teacher)
         self.temperature, self.weight = temperature, weight
         if not 0 < temperature < math.inf:
@@ -144,28 +124,34 @@ class Distilled(PeftModel):
         room = self.teacher.config.n_positions - self.teacher.num_virtual_tokens
         return max(super().num_virtual_tokens, self.config.n_positions - room)
 
-    def shard_loss_and_grads(self, shard, step, collect):
+    def shard_loss_and_grads(self, shard, step, collect, blocks):
         """As in PeftModel. The teacher reads the shard first, without dropout, and keeps nothing."""
         shard = self._compared(shard)
-        loss_op = self._loss_op(shard), distill_loss_backward
-        return gpt2.loss_and_grads(shard, step, collect, loss_op)
+        return gpt2.loss_and_grads(shard, step, collect, self._head_loss(shard, step), blocks)
 
     def loss(self, batch):
         """The mean mixed loss over the batch's labelled tokens, as a float, without gradients or dropout."""
         self.check_batch(batch, self.num_virtual_tokens)
         batch = self._compared(batch)
-        x, labels, _ = gpt2.predictions(batch, self.step())
-        loss, _ = self._loss_op(batch)(x, self.weights[f"{self.config.head}.weight"], labels)
+        step = self.step()
+        x, labels, _ = gpt2.predictions(batch, step)
+        mixed_loss, _ = self._head_loss(batch, step)
+        loss, _ = mixed_loss(x, step.weights[f"{self.config.head}.weight"], labels)
         return float(loss) / len(labels)
 
-    def _loss_op(self, batch):
-        """`distill_loss` with the teacher's part filled in, to be called as `ops.lm_loss` is."""
-        step = self.teacher.step()
-        x_t, _, _ = gpt2.predictions(batch, step)
-        W_t = step.weights[f"{step.config.head}.weight"]
-        return lambda x, W, labels, wants=frozenset(): distill_loss(
-            x, W, x_t, W_t, labels, self.temperature, self.weight, wants
+    def _head_loss(self, batch, step):
+        """`distill_loss` with the teacher's part filled in, as `ops.lm_loss` is called, and its backward."""
+        x_t, _, _ = gpt2.predictions(batch, self.teacher.step())
+        mixed_loss, backward = step.ops.in_chunks(distill_loss, distill_loss_backward)
+        shared = {
+            "W_t": self.teacher.weights[f"{self.teacher.config.head}.weight"],
+            "temperature": self.temperature,
+            "weight": self.weight,
+        }
+        forward = lambda x, W, labels, wants=frozenset(): mixed_loss(
+            x, x_t, labels, W=W, wants=wants, **shared
         )
+        return forward, backward
 
     def _compared(self, batch):
         """The batch without the labels of the tokens that only one of the two predicts."""

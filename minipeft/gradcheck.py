@@ -76,7 +76,7 @@ def gradcheck(model, batch, elements=4, scramble=0.1, seed=0, progress=None):
         p += like(p, scramble * size * rng.standard_normal(p.shape))
     method = model.method
     try:
-        model.method = method.held(model.weights, model.tensors)
+        model.method = method.with_constants_held(model.weights, model.tensors)
         _, grads = model.loss_and_grads(batch)
         missing = model.trainable.keys() - grads.keys()
         names = list(model.trainable) if progress is None else progress(list(model.trainable))

@@ -5,7 +5,6 @@ from dataclasses import replace
 from .errors import InputError
 from .generate import generate, generate_ids, logits
 from .methods.mixed import Mixed
-from .step import Step
 
 BASE = "__base__"  # the name of no adapter at all, as in Hugging Face PEFT
 
@@ -48,7 +47,7 @@ class MixedModel:
 
     def step(self, **fields):
         """A step of the base with all adapters at its sites, each with its `start` done."""
-        base = Step(self.config, self.weights, **fields)
+        base = self.peft.model.step(**fields)
         steps = []
         for adapter in self.under:
             own = replace(base, method=adapter.method, tensors=adapter.tensors)

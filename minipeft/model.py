@@ -11,6 +11,7 @@ from .files.checkpoint import read_gpt2, write_gpt2
 from .files.tensors import unload
 from .generate import KVCache, generate, generate_ids, logits, next_logits
 from .gpt2 import loss_and_grads
+from .speed.choose import operations
 from .speed.gradients import Gradients
 from .speed.quantized import Quantized, dequantized, quantizer
 from .step import Step
@@ -19,11 +20,17 @@ from .step import Step
 class GPT2:
     """A GPT-2: its configuration, its parameters by checkpoint name, its tokenizer (or None).
 
+    ops: "fast" or "plain", the operations that it computes with: see speed/choose.py.
     The arrays may be read-only: loading maps them from the file.
     """
 
-    def __init__(self, config, weights, tokenizer=None, name=None):
+    def __init__(self, config, weights, tokenizer=None, name=None, ops="fast"):
         self.config, self.weights, self.tokenizer, self.name = config, weights, tokenizer, name
+        self.ops = ops
+
+    def with_weights(self, weights, config=None):
+        """This model with other weights, and of another shape where one is given; all else as it is."""
+        return GPT2(config or self.config, weights, self.tokenizer, self.name, self.ops)
 
     @classmethod
     def random(cls, size="gpt2", seed=0, dtype="float32", device="cpu", tokenizer=None):
@@ -75,18 +82,18 @@ class GPT2:
             W = self.weights[f"{name}.weight"]
             weights[f"{name}.weight"] = quantize(W)
             unload(W)
-        return GPT2(self.config, weights, self.tokenizer, self.name)
+        return self.with_weights(weights)
 
     def dequantized(self):
         """This model with plain arrays for all weights: a quantised one's as far as its codes tell."""
         weights = {name: dequantized(W) for name, W in self.weights.items()}
-        return GPT2(self.config, weights, self.tokenizer, self.name)
+        return self.with_weights(weights)
 
     def untied(self):
         """This model with a head of its own, `lm_head`: equal to wte until one of them trains."""
         config = replace(self.config, tie_word_embeddings=False)
         weights = self.weights | {"lm_head.weight": self.weights["wte.weight"]}  # a base is never written to
-        return GPT2(config, weights, self.tokenizer, self.name)
+        return self.with_weights(weights, config)
 
     @property
     def quantization(self):
@@ -108,12 +115,13 @@ class GPT2:
 
     def step(self, **fields):
         """What a forward pass needs: see `Step`."""
-        return Step(self.config, self.weights, **fields)
+        ops = operations(self.ops, self.weights["wte.weight"])
+        return Step(self.config, self.weights, ops=ops, **fields)
 
     def grad_sums(self, batch, names):
         """{name: gradient} of the SUM of the loss over the batch's labelled tokens, by these parameters."""
         gradients = Gradients()
-        loss_and_grads(batch, self.step(trains=frozenset(names), learns=True), gradients.add)
+        loss_and_grads(batch, self.step(trains=frozenset(names), grad_enabled=True), gradients.add)
         return gradients.totals()
 
     def keys_and_values(self, ids):

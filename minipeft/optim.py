@@ -5,7 +5,7 @@ from itertools import chain
 
 from .backend import xp_of
 from .errors import InputError
-from .ops import row_blocks
+from .speed.fast import row_blocks
 from .speed.parallel import map_shards, num_shards
 
 THREADED_BYTES = 1 << 24  # with fewer bytes than this to change, waking threads takes longer than it saves

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from . import gpt2, ops
+from . import gpt2
 from .attached import Attached
 from .backend import like, to_host
 from .errors import InputError
@@ -15,10 +15,10 @@ from .methods.linear.combine import combined_adapter
 from .mixed_model import BASE, MixedModel
 from .model import GPT2
 from .optim import divide
+from .speed.checkpointing import CHECKPOINTED
 from .speed.gradients import Gradients
 from .speed.parallel import map_shards, num_shards
 from .speed.quantized import dequantized
-from .step import Step
 
 
 class PeftModel:
@@ -150,11 +150,12 @@ class PeftModel:
     # ------------------------------------------------------------------------------- forward and backward
 
     def step(self, **fields):
-        """What a forward pass needs, the method's `start` done: see `gpt2.Step`."""
+        """What a forward pass needs, the method's `start` done: see `step.Step`."""
         return self._start(**fields)[0]
 
     def _start(self, **fields):
-        step = Step(self.config, self.weights, self.method, self.tensors, frozenset(self.selected), **fields)
+        own = {"method": self.method, "tensors": self.tensors, "trains": frozenset(self.selected)}
+        step = replace(self.model.step(**own, **fields), weights=self.weights)
         tensors, cache = self.method.start(self.tensors, step)
         return replace(step, tensors=tensors), cache
 
@@ -176,15 +177,14 @@ class PeftModel:
         The batch is split into one shard per core, each with a forward and backward of its own.
         """
         self.check_batch(batch, self.num_virtual_tokens)
-        step, cache = self._start(learns=True, p_drop=dropout, checkpointing=checkpointing)
-
+        step, cache = self._start(grad_enabled=True, p_drop=dropout)
+        blocks = CHECKPOINTED if checkpointing else (gpt2.block, gpt2.block_backward)
         shards = batch.split(self.num_shards)
         gradients = Gradients(len(shards))
 
         def run(i):
-            seeds = None if seed is None else [seed, i]
-            collect = partial(gradients.add, shard=i)
-            return self.shard_loss_and_grads(shards[i], replace(step, seeds=seeds), collect)
+            own = replace(step, dropout_seeds=None if seed is None else [seed, i])
+            return self.shard_loss_and_grads(shards[i], own, partial(gradients.add, shard=i), blocks)
 
         losses, counts = zip(*map_shards(run, range(len(shards))), strict=True)
         loss, count = sum(losses), sum(counts)
@@ -193,9 +193,9 @@ class PeftModel:
         grads = self.method.finish(gradients.totals(), cache)
         return loss, count, {name: g for name, g in grads.items() if name in self.trainable}
 
-    def shard_loss_and_grads(self, shard, step, collect):
+    def shard_loss_and_grads(self, shard, step, collect, blocks):
         """One shard's sum of the loss and number of labelled tokens; `Distilled` has its own."""
-        return gpt2.loss_and_grads(shard, step, collect)
+        return gpt2.loss_and_grads(shard, step, collect, blocks=blocks)
 
     def scores(self, batch):
         """The log-probability of each labelled token, and whether it was the likeliest; (M,) on the host.
@@ -214,7 +214,7 @@ class PeftModel:
 
         def run(part):
             a, labels, sequences = gpt2.predictions(batch.take(part), step)
-            logprob, best = ops.lm_scores(a, step.weights[f"{self.config.head}.weight"], labels)
+            logprob, best = step.ops.lm_scores(a, step.weights[f"{self.config.head}.weight"], labels)
             return to_host(logprob), to_host(best == labels), numbers[part][sequences]
 
         shards = map_shards(run, batch.parts(self.num_shards))
@@ -269,10 +269,10 @@ class PeftModel:
         weights = {name: dequantized(W) for name, W in weights.items()}
         weights = weights | {name: weights[name].copy() for name in self.selected}  # training may go on
         weights |= self.method.merge(weights, self.tensors)
-        return GPT2(self.config, weights, self.tokenizer, self.model.name)
+        return self.model.with_weights(weights)
 
     def unmerge(self, merged):
         """The base again, from what `merge_and_unload` gave; to rounding."""
         weights = merged.weights | self.method.unmerge(merged.weights, self.tensors)
         weights |= {name: self.model.weights[name] for name in self.selected}
-        return GPT2(self.config, weights, self.tokenizer, merged.name)
+        return merged.with_weights(weights)

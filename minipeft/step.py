@@ -1,7 +1,9 @@
 """Step: what the layers share in one forward and backward; what trains, and where the backward stops."""
 
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 
+from . import ops
 from .backend import generator
 from .config import GPT2Config
 from .methods.base import Method
@@ -30,67 +32,63 @@ def depth(place, n_layer):
 class Step:
     """What every layer shares during one forward and backward pass.
 
-    weights  base parameters by checkpoint name       tensors  the method's, as its `start` left them
-    trains   names of base parameters that train      kv_cache  only in generation
-    p_drop   GPT-2's own dropout, at its three places
-    seeds    of dropout, a list of integers; None: evaluation.    rng  of the part at work: see `drawing`
-    learns   is a backward pass to follow? If not, nothing is kept for one
-    checkpointing  is each block to keep its input alone, and to run again before its backward?
-    again    is this such a second run? What leaves the block is known then: see `reads`
-    layout   where each sequence's rows are; `forward` sets it once `embed` has put its rows in front
+    ops             the operations: the module `ops`, plain, or `speed.fast`, or another with the same names
+    weights         the base's parameters by checkpoint name
+    method, tensors the method, and its tensors as its `start` left them
+    trains          names of the base parameters that need a gradient
+    grad_enabled    does a backward pass follow? If not, no layer keeps anything for one
+    p_drop          the probability of GPT-2's own dropout, at its three places
+    dropout_seeds   a list of integers; None: no dropout, as in evaluation.    rng: see `with_dropout_rng`
+    kv_cache        keys and values of the tokens before these, only in generation
+    layout          where each sequence's rows are; `gpt2.forward` sets it, once `embed` has put rows in front
     """
 
     config: GPT2Config
     weights: dict
     method: Method = field(default_factory=Method)
+    ops: ModuleType = ops
     tensors: dict = field(default_factory=dict)
     trains: frozenset = frozenset()
-    seeds: list | None = None
-    rng: object = None
+    grad_enabled: bool = False
     p_drop: float = 0.0
+    dropout_seeds: list | None = None
+    rng: object = None
     kv_cache: object = None
-    learns: bool = False
-    checkpointing: bool = False
-    again: bool = False
     layout: object = None
 
     def __post_init__(self):
-        if not self.learns:
+        if not self.grad_enabled:
             self.trains = frozenset()
-        own = (name for name in self.tensors if self.method.trains(name))
-        names = [*self.trains, *own] if self.learns else []
+        own = (name for name in self.tensors if self.method.optimizer_changes(name))
+        names = [*self.trains, *own] if self.grad_enabled else []
         places = (name.rpartition(".")[0] for name in names)
-        self.lowest = min((self.depth(place) for place in places), default=float("inf"))
+        self.lowest_trained = min((self.depth(place) for place in places), default=float("inf"))
 
     def depth(self, place):
         """See `depth`."""
         return depth(place, self.config.n_layer)
 
-    def drawing(self, part):
-        """This step with a generator for `part` alone (0: embed, 1 ...: the blocks), from its beginning.
-
-        So a block that runs again draws the same masks again, on NumPy and on CuPy.
-        """
-        if self.seeds is None:
-            return self
-        return replace(self, rng=generator([*self.seeds, part], self.weights["wte.weight"]))
-
     def wants(self, place):
-        """The gradients that are needed at a layer: "weight", "bias", and "x" if anything below trains."""
-        if not self.learns:
+        """WHAT IS FORMED: the gradients needed at a layer, of "weight", "bias" and "x", its input.
+
+        Those of weights that train; that of x if anything that lies lower trains. No other is ever formed.
+        """
+        if not self.grad_enabled:
             return frozenset()
         wants = {kind for kind in ("weight", "bias") if f"{place}.{kind}" in self.trains}
-        if self.lowest < self.depth(place):
+        if self.lowest_trained < self.depth(place):
             wants.add("x")
         return wants
 
-    def reads(self, name):
-        """Does anybody read what leaves the linear layer `name`?
+    def backward_reaches(self, layer):
+        """WHERE THE BACKWARD STOPS: below the lowest block in which, or below which, something trains."""
+        return self.lowest_trained <= self.depth(f"h.{layer}.mlp")
 
-        Not if it is a block's last and the block runs again, unless the method acts there or after it: that
-        saves a third of the second run's multiplications.
+    def with_dropout_rng(self, part):
+        """This step with a random generator for one part alone (0: embed, 1, 2, ...: the blocks).
+
+        A block that runs twice begins with the same generator twice, and draws the same masks.
         """
-        if not self.again or not name.endswith("mlp.c_proj"):
-            return True
-        readers = (name, name.removesuffix(".c_proj"))
-        return any(tensor.rpartition(".")[0] in readers for tensor in self.tensors)
+        if self.dropout_seeds is None:
+            return self
+        return replace(self, rng=generator([*self.dropout_seeds, part], self.weights["wte.weight"]))

@@ -459,7 +459,9 @@ def test_a_reft_that_does_not_say_whether_it_subtracts_is_refused(tmp_path):
         PeftModel.from_pretrained(base(), REFERENCE / "tiny-direft")
     folder = copy("tiny-direft", tmp_path)
     change(folder / "adapter_config.json", subtract_projection=False)
-    assert_same_logits(packed_logits(PeftModel.from_pretrained(base(), folder)), stored("tiny-direft")["logits"])
+    assert_same_logits(
+        packed_logits(PeftModel.from_pretrained(base(), folder)), stored("tiny-direft")["logits"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from every_site import EverySite
 from small import CONFIG, scramble, small_batch, small_model, texts
 
 from minipeft import GPT2, Full, GPT2Config, InputError, LoRA, PeftModel, gpt2, gradcheck, pack
+from minipeft.config import config_of_size
 from minipeft.gradcheck import TOLERANCE
 
 
@@ -131,7 +132,7 @@ def test_random_has_gpt2s_initialisation():
     ],
 )
 def test_parameter_counts_of_the_published_sizes(size, count):
-    shapes = gpt2.config_of_size(size).shapes().values()
+    shapes = config_of_size(size).shapes().values()
     assert sum(int(np.prod(s)) for s in shapes) == count
 
 

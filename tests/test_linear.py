@@ -141,7 +141,7 @@ def test_doras_gradient_is_that_with_its_norms_held_and_the_true_one_differs():
     true = errors()
     for name, error in true.items():
         assert error < TOLERANCE if name.endswith("magnitude_vector") else error > 1e-3, name
-    peft.method = peft.method.held(peft.weights, peft.tensors)
+    peft.method = peft.method.with_constants_held(peft.weights, peft.tensors)
     assert max(errors().values()) < TOLERANCE
 
 
@@ -177,8 +177,8 @@ def test_veras_frozen_projections_are_shared_do_not_train_and_do_not_lengthen_th
     peft = PeftModel(small_model(), VeRA(r=5, target_modules=("h.1.mlp.c_proj", "h.1.attn.c_attn")))
     assert peft.tensors["vera_A"].shape == (20, 5) and peft.tensors["vera_B"].shape == (5, 36)
     assert not {"vera_A", "vera_B"} & peft.trainable.keys()
-    step = peft.step(learns=True)
-    assert step.lowest == step.depth("h.1.attn.c_attn")
+    step = peft.step(grad_enabled=True)
+    assert step.lowest_trained == step.depth("h.1.attn.c_attn")
 
 
 def test_veras_projections_follow_from_the_key_alone():

@@ -113,7 +113,7 @@ def test_gradients_are_right_with_dropout(method):
     It is followed along one line, p + t d of all tensors at once: a function of the number t.
     """
     peft, batch = noisy(with_dropout(method), scale=0.05), small_batch()
-    peft.method = peft.method.held(peft.weights, peft.tensors)
+    peft.method = peft.method.with_constants_held(peft.weights, peft.tensors)
     loss_and_grads = lambda: peft.loss_and_grads(batch, seed=3, dropout=0.2)
     rng, t = np.random.default_rng(0), np.zeros(1)
     start = {name: p.copy() for name, p in peft.trainable.items()}
@@ -238,8 +238,8 @@ def test_parameter_count_of_gpt2_small(method, count):
     config, one = GPT2Config(), np.ones((), np.float32)
     model = GPT2(config, {n: np.broadcast_to(one, shape) for n, shape in config.shapes().items()})
     everything = method.init(model, np.random.default_rng(0))
-    everything |= {n: w for n, w in model.weights.items() if method.select(n, config)}
-    assert sum(a.size for n, a in everything.items() if method.trains(n)) == count
+    everything |= {n: w for n, w in model.weights.items() if method.trains_base(n, config)}
+    assert sum(a.size for n, a in everything.items() if method.optimizer_changes(n)) == count
 
 
 # ---------------------------------------------------------------------------------------------------- merging
@@ -377,11 +377,13 @@ def test_the_cache_of_a_frozen_model_is_small():
 
     def kept(method, learns):
         peft, batch = PeftModel(small_model(), method), small_batch()
-        _, _, caches = gpt2.forward(batch.ids, batch.layout, peft.step(learns=learns))
+        _, _, caches = gpt2.forward(batch.ids, batch.layout, peft.step(grad_enabled=learns))
         weights = {id(w) for w in [*peft.weights.values(), *peft.tensors.values()]}
         return sum(a.nbytes for a in arrays_in(caches) if id(a) not in weights) / len(batch.ids) / 8
 
     L = CONFIG.n_layer
-    assert kept(LoRA(r=2), learns=False) < 4 * L
-    assert kept(LoRA(r=2), learns=True) < 0.75 * kept(Full(), learns=True)
-    assert kept(LoRA(r=2, target_modules=("h.2.mlp.c_proj",)), learns=True) < 0.1 * kept(Full(), learns=True)
+    assert kept(LoRA(r=2), grad_enabled=False) < 4 * L
+    assert kept(LoRA(r=2), grad_enabled=True) < 0.75 * kept(Full(), grad_enabled=True)
+    assert kept(LoRA(r=2, target_modules=("h.2.mlp.c_proj",)), grad_enabled=True) < 0.1 * kept(
+        Full(), grad_enabled=True
+    )

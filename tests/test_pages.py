@@ -61,7 +61,7 @@ def test_pictures_need_no_pyplot_and_no_display(tmp_path):
 
 
 def test_the_command_line_starts_without_the_libraries_of_pages():
-    code = "import sys, minipeft.cli; assert not {'matplotlib', 'markdown'} & set(sys.modules)"
+    code = "import sys, minipeft.app.cli; assert not {'matplotlib', 'markdown'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

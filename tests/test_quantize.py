@@ -222,7 +222,7 @@ def test_gradients_on_a_quantised_base_are_the_derivatives_of_the_loss(name, mon
     monkeypatch.setenv("MINIPEFT_THREADS", "1")
     peft, batch = PeftModel(quantized_small("int8" if name in INT8 else "nf4"), CASES[name]), small_batch()
     scramble(peft.trainable, scale=0.1)
-    peft.method = peft.method.held(peft.weights, peft.tensors)
+    peft.method = peft.method.with_constants_held(peft.weights, peft.tensors)
     rng, t = np.random.default_rng(0), np.zeros(1)
     start = {key: p.copy() for key, p in peft.trainable.items()}
     line = {key: rng.standard_normal(p.shape) / p.size**0.5 for key, p in start.items()}

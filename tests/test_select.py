@@ -235,7 +235,7 @@ def test_values_and_indices_are_all_that_a_file_needs():
 
 def test_sparse_follows_what_another_method_takes_out_of_the_base():
     class Halves(LoRA):
-        def rebase(self, weights, tensors):
+        def change_base(self, weights, tensors):
             return {n: w / 2 for n, w in weights.items()}
 
     model = small_model()

@@ -103,7 +103,9 @@ def parser():
     p.add_argument("--elements", type=int, default=2, help="single elements to check in each tensor")
     p.add_argument("--seed", type=int, default=0, help="of the batch, the noise and the directions")
     p = add("bench", bench_command, model_options, method_options)
-    p.add_argument("--data", help="a file, see minipeft/data/rows.py; without one, rows of the task data-to-text")
+    p.add_argument(
+        "--data", help="a file, see minipeft/data/rows.py; without one, rows of the task data-to-text"
+    )
     p.add_argument("--tokenizer", help="a folder with a tokenizer, for a --model that has none")
     p.add_argument("--batch", type=int, default=8, help="sequences in a batch")
     p.add_argument("--steps", type=int, default=6, help="measured steps, after one to warm up")
@@ -127,7 +129,9 @@ def model_options(p):
     p.add_argument("--model", default=TINY, help="a folder, a published name (gpt2), or random:NAME")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="cuda needs CuPy and a GPU")
     p.add_argument(
-        "--quantize", choices=("int8", "nf4"), help="hold the base in 8 or 4 bits: see minipeft/speed/quantized.py"
+        "--quantize",
+        choices=("int8", "nf4"),
+        help="hold the base in 8 or 4 bits: see minipeft/speed/quantized.py",
     )
 
 

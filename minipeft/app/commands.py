@@ -227,8 +227,8 @@ def gradcheck_command(args):
 def bench_command(args):
     """Time training steps: tokens per second, forward, backward and optimizer, memory, and what is possible.
 
-    What is possible: the step's matrix products (see minipeft/cost/flops.py) at the rate that one large product
-    reaches on this machine in the same run. Padding and virtual tokens never count as tokens.
+    What is possible: the step's matrix products (see minipeft/cost/flops.py) at the rate that one large
+    product reaches on this machine in the same run. Padding and virtual tokens never count as tokens.
     """
     data = args.data or rows_of(task_of("data-to-text"), "train")
     result = bench.bench(

@@ -74,7 +74,7 @@ def run(model, method, out, task, seed=0, progress=True, student=None, **setting
     data, eval_data = rows_of(task, "train"), rows_of(task, "validation") or None
     on_long = settings.get("on_long", Training.on_long)
     source = task.source if isinstance(task, OwnData) else {"task": task.NAME}
-    method.see(data)
+    method.use_training_data(data)
     peft = PeftModel(model, method, seed=seed)
     if student:
         peft = student(peft)

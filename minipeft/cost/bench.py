@@ -14,7 +14,7 @@ from itertools import islice
 
 import numpy as np
 
-from .. import gpt2, ops
+from .. import gpt2
 from ..backend import synchronize, xp_for
 from ..data.batches import batches, load_pairs
 from ..errors import InputError
@@ -103,9 +103,9 @@ def forward_alone(peft, batch):
 
     The loss passes nothing back, so `gpt2.loss_and_grads` ends after it.
     """
-    loss_op = (lambda x, W, labels, wants: ops.lm_loss(x, W, labels), lambda dloss, cache: (None, {}))
-    step, collect = peft.step(learns=True), lambda grads: None
-    map_shards(lambda shard: gpt2.loss_and_grads(shard, step, collect, loss_op), batch.split(peft.num_shards))
+    step, collect = peft.step(grad_enabled=True), lambda grads: None
+    loss = (lambda x, W, labels, wants: step.ops.lm_loss(x, W, labels), lambda dloss, cache: (None, {}))
+    map_shards(lambda shard: gpt2.loss_and_grads(shard, step, collect, loss), batch.split(peft.num_shards))
 
 
 def sgemm_rate(device):

@@ -22,7 +22,7 @@ FIRST, SECOND = ("lora_A", "_down"), ("lora_B", "_up")  # the factors of (x A) B
 
 def step_flops(peft, batch):
     """{"forward", "backward"}: operations of one training step of a PeftModel on this batch."""
-    step, config = peft.step(learns=True), peft.config
+    step, config = peft.step(grad_enabled=True), peft.config
     _, layout, _ = gpt2.embed(like(step.weights["wte.weight"], batch.ids), batch.layout, step)
     rows, labelled = sum(layout.lengths), len(batch.targets(layout)[0])
     forward = backward = 0

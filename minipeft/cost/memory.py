@@ -77,17 +77,17 @@ def predict(config, method, batch, dropout=0.0, checkpointing=False, dtype="floa
     with np.errstate(all="ignore"), tracing():  # zeros: where a method divides by a norm, NaN does as well
         own = method.init(model, np.random.default_rng(0))
         tensors = {name: np.asarray(a, a.dtype if a.dtype.kind in "iu" else dtype) for name, a in own.items()}
-        rebased = method.rebase(model.weights, tensors)
-        selected = {name: w for name, w in model.weights.items() if method.select(name, config)}
+        rebased = method.change_base(model.weights, tensors)
+        selected = {name: w for name, w in model.weights.items() if method.trains_base(name, config)}
         step = Step(
-            config, model.weights, method, tensors, frozenset(selected), learns=True, p_drop=dropout,
+            config, model.weights, method, tensors, frozenset(selected), grad_enabled=True, p_drop=dropout,
             seeds=[0], checkpointing=checkpointing,
         )  # fmt: skip
         (started, _), once, _ = measured(lambda: method.start(tensors, step))
         step = replace(step, tensors=started)
         threads = [list(moments(shard, step)) for shard in batch.split(num_threads())]
 
-    trainable = [a for name, a in (tensors | selected).items() if method.trains(name)]
+    trainable = [a for name, a in (tensors | selected).items() if method.optimizer_changes(name)]
     trains = sum(a.nbytes for a in trainable)
     parameters = sum(map(nbytes, (model.weights, tensors, rebased | selected)))
     gradients = max(each[-1].gradients for each in threads)
@@ -125,7 +125,9 @@ def moments(shard, step):
     """One thread's forward and backward, moment by moment; the last one has all its gradients."""
     config, ids, dtype = step.config, shard.ids, step.weights["wte.weight"].dtype
     zeros = lambda *shape: np.zeros(shape, dtype)
-    (x, layout, at_bottom), kept, most = measured(lambda: gpt2.embed(ids, shard.layout, step.drawing(0)))
+    (x, layout, at_bottom), kept, most = measured(
+        lambda: gpt2.embed(ids, shard.layout, step.with_dropout_rng(0))
+    )
     yield Moment("the embedding", 0, 0, most)
     step, shape, held = replace(step, layout=layout), x.shape, kept - x.nbytes
     blocks, kinds = [], {}
@@ -148,12 +150,12 @@ def moments(shard, step):
     gradients = 0 if dW is None else dW.nbytes
     top += kept - gradients + a.nbytes + x.nbytes  # da; the gradient of what left the last block
     for layer in reversed(range(config.n_layer)):
-        if step.lowest > step.depth(f"h.{layer}.mlp"):
+        if step.lowest_trained > step.depth(f"h.{layer}.mlp"):
             break
         yield Moment(f"block {layer}, backward", held, gradients, top + blocks[layer].down)
         held -= blocks[layer].kept
         gradients += blocks[layer].gradients
-    if step.lowest == 0:
+    if step.lowest_trained == 0:
         own, _, most = measured(lambda: gpt2.embed_backward(zeros(*shape), at_bottom, step))
         yield Moment("the embedding, backward", held, gradients, top + most)
         gradients += nbytes(own) - (0 if dW is None or head not in own else dW.nbytes)  # of a tied wte: one
@@ -166,9 +168,9 @@ def rehearse(layer, shape, step):
     if step.checkpointing:
         block, block_backward = gpt2.checkpointed_block, gpt2.checkpointed_block_backward
     x = lambda: np.zeros(shape, step.weights["wte.weight"].dtype)
-    (y, cache), left, up = measured(lambda: block(x(), layer, step.drawing(layer + 1)))
+    (y, cache), left, up = measured(lambda: block(x(), layer, step.with_dropout_rng(layer + 1)))
     kept = left - y.nbytes  # of x, too, where the block keeps it
-    if step.lowest > step.depth(f"h.{layer}.mlp"):
+    if step.lowest_trained > step.depth(f"h.{layer}.mlp"):
         return Rehearsed(kept, up, 0, 0)
     (_, grads), _, down = measured(lambda: block_backward(y, cache, step))
     return Rehearsed(kept, up, down, nbytes(grads))

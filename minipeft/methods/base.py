@@ -16,7 +16,7 @@ returns the gradients of what the site was given, and a dict of the gradients of
 A site may change in place the array it is there for (y, h): the model made it for the site. It must not
 write into anything else.
 
-Besides the sites a method says which base parameters train (`select`), and may compute something once
+Besides the sites a method says which base parameters train (`trains_base`), and may compute something once
 per step for all layers (`start`, `finish`).
 
 Tensors are named by where they act: "h.3.attn.c_attn.lora_A" acts at the linear layer "h.3.attn.c_attn".
@@ -37,7 +37,7 @@ class Method:
         """How many positions the method takes in front of every sequence."""
         return 0
 
-    def select(self, name, config):
+    def trains_base(self, name, config):
         """Does the base parameter `name` ("h.0.ln_1.bias") train?"""
         return False
 
@@ -48,19 +48,19 @@ class Method:
         """
         return {}
 
-    def see(self, data):
+    def use_training_data(self, data):
         """Told once, before `init`, what training will read: `data` as `train` takes it."""
 
     @classmethod
-    def restored(cls, settings, tensors):
+    def from_saved(cls, settings, tensors):
         """The method of a saved adapter: its settings, and the tensors of its file."""
         return cls(**settings)
 
-    def rebase(self, weights, tensors):
+    def change_base(self, weights, tensors):
         """{name: new base weight}, once, right after `init`: what the method takes out of the base."""
         return {}
 
-    def trains(self, name):
+    def optimizer_changes(self, name):
         """Does the optimizer change `name`, a tensor that `init` made or a parameter that was selected?
 
         Selected parameters get gradients either way: `finish` may need them for tensors of the method.
@@ -79,7 +79,7 @@ class Method:
         """Once per step, after the backward: gradients of what the sites read -> of what trains."""
         return dtensors
 
-    def held(self, weights, tensors):
+    def with_constants_held(self, weights, tensors):
         """This method with all that its backward takes for constant held as it is now, for `gradcheck`."""
         return self
 
@@ -107,12 +107,12 @@ class Method:
         """dy' (N, O) -> dy (N, O), and dx (N, I) where y' depends on x by another way than y, else None."""
         return dy, None, {}
 
-    def keys_values(self, layer, k, v, keys, x, step):
-        """k, v (N, C) of the layer and their layout `keys` -> k', v' (N', C) and their layout.
+    def keys_values(self, layer, k, v, key_layout, x, step):
+        """k, v (N, C) of the layer and their layout `key_layout` -> k', v' (N', C) and their layout.
 
         x (N, C): what k and v were computed from. A prefix puts rows in front of k and v alone.
         """
-        return k, v, keys, None
+        return k, v, key_layout, None
 
     def keys_values_backward(self, dk, dv, cache, step):
         """dk', dv' (N', C) -> dk, dv (N, C), and dx (N, C) or None."""

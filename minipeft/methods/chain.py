@@ -20,9 +20,9 @@ class Chain(Method):
         """Each part takes its positions in front of what the others took."""
         return sum(m.num_virtual_tokens for m in self.methods)
 
-    def select(self, name, config):
+    def trains_base(self, name, config):
         """Trains what any part trains."""
-        return any(m.select(name, config) for m in self.methods)
+        return any(m.trains_base(name, config) for m in self.methods)
 
     def init(self, model, rng):
         """The tensors of all parts. Raises InputError where two parts own or want the same one."""
@@ -33,25 +33,28 @@ class Chain(Method):
                 raise InputError(f"two methods of the chain act by the same tensor {min(twice)!r}")
             tensors |= own
         for name in model.weights:
-            if len({m.trains(name) for m in self.methods if m.select(name, model.config)}) > 1:
+            if (
+                len({m.optimizer_changes(name) for m in self.methods if m.trains_base(name, model.config)})
+                > 1
+            ):
                 raise InputError(f"a method of the chain trains {name!r}, another needs it for itself")
         return tensors
 
-    def see(self, data):
+    def use_training_data(self, data):
         """Told to every part."""
         for m in self.methods:
-            m.see(data)
+            m.use_training_data(data)
 
-    def rebase(self, weights, tensors):
+    def change_base(self, weights, tensors):
         """Every part in turn, each on what the one before left."""
         rebased = {}
         for m in self.methods:
-            rebased |= m.rebase(weights | rebased, tensors)
+            rebased |= m.change_base(weights | rebased, tensors)
         return rebased
 
-    def trains(self, name):
+    def optimizer_changes(self, name):
         """What no part holds still."""
-        return all(m.trains(name) for m in self.methods)
+        return all(m.optimizer_changes(name) for m in self.methods)
 
     def lr_scale(self, name, config):
         """The parts' factors multiply; a part that does not know `name` says 1."""
@@ -71,9 +74,9 @@ class Chain(Method):
             dtensors = m.finish(dtensors, cache)
         return dtensors
 
-    def held(self, weights, tensors):
+    def with_constants_held(self, weights, tensors):
         """Every part held."""
-        return Chain([m.held(weights, tensors) for m in self.methods])
+        return Chain([m.with_constants_held(weights, tensors) for m in self.methods])
 
     def embed(self, x, layout, step):
         """x -> every part in turn; a later part puts its rows in front of an earlier one's."""
@@ -124,13 +127,13 @@ class Chain(Method):
             add_grads(grads, g)
         return dy, dx, grads
 
-    def keys_values(self, layer, k, v, keys, x, step):
+    def keys_values(self, layer, k, v, key_layout, x, step):
         """k, v -> every part in turn."""
         caches = []
         for m in self.methods:
-            k, v, keys, cache = m.keys_values(layer, k, v, keys, x, step)
+            k, v, key_layout, cache = m.keys_values(layer, k, v, key_layout, x, step)
             caches.append(cache)
-        return k, v, keys, caches
+        return k, v, key_layout, caches
 
     def keys_values_backward(self, dk, dv, caches, step):
         """`keys_values`, backwards."""

@@ -62,7 +62,7 @@ class Mixed(Method):
             y[rows], _ = method.linear(name, x[rows], y[rows], own)
         return y, None
 
-    def keys_values(self, layer, k, v, keys, x, step):
+    def keys_values(self, layer, k, v, key_layout, x, step):
         """k, v (N, C) -> k', v' (N', C): a prefix comes in front of its adapter's sequences alone."""
         longer = []
         for method, own, rows in self.parts(step.layout):

@@ -1,5 +1,7 @@
 r"""Quantised weights: a frozen W (I, O) in 8 or 4 bits a number, made into floats a block at a time.
 
+An operation multiplies by such a W as by an array: `x @ W`, `dy @ W.T`.
+
     int8   W[i, j] ~ s[j] q[i, j]           q = round(W / s) in -127 ... 127;  s[j] = max_i |W[i, j]| / 127
     nf4    W[i, j] ~ a[b, j] v[q[i, j]]     q in 0 ... 15, v[q] the value of `nf4_values` nearest to W / a;
                                             a[b, j] = max |W[i, j]| over a block of 64 inputs, b = i // 64
@@ -26,27 +28,6 @@ BLOCK_BYTES = 1 << 21  # of floats at a time: more costs memory, less keeps BLAS
 NF4_BLOCK = 64  # weights that share an a
 ABSMAX_GROUP = 256  # a's that share a t
 
-# ------------------------------------------------------------------------- multiplying, a block at a time
-
-
-def quantized_times(x, W):
-    """x W.  x (N, I), W (I, O) quantised -> y (N, O). Each block of W's columns gives columns of y."""
-    xp = xp_of(x)
-    y = xp.empty((len(x), W.shape[1]), x.dtype)
-    for s, columns in W.columns():
-        xp.matmul(x, columns, out=y[:, s])
-    return y
-
-
-def quantized_times_transposed(dy, W):
-    """forward: x W, so dx = dy W^T.  dy (N, O) -> dx (N, I). Each block of W's rows gives columns of dx."""
-    xp = xp_of(dy)
-    dx = xp.empty((len(dy), W.shape[0]), dy.dtype)
-    for s, rows in W.rows():
-        xp.matmul(dy, rows.T, out=dx[:, s])
-    return dx
-
-
 # --------------------------------------------------------------------------------------------- the two kinds
 
 
@@ -58,9 +39,23 @@ class Quantized:
 
     kind = None
     align = 1  # a block of rows begins at a multiple of it
+    __array_ufunc__ = None  # so that an array leaves `x @ W` to `__rmatmul__`
 
     def __init__(self, W):
         self.shape, self.size, self.ndim, self.dtype = W.shape, W.size, W.ndim, W.dtype
+
+    def __rmatmul__(self, x):
+        """x W.  x (N, I) -> y (N, O). Each block of W's columns gives columns of y."""
+        xp = xp_of(x)
+        y = xp.empty((len(x), self.shape[1]), x.dtype)
+        for s, columns in self.columns():
+            xp.matmul(x, columns, out=y[:, s])
+        return y
+
+    @property
+    def T(self):
+        """W^T, to multiply by: forward x W, so dx = dy W^T."""
+        return Transposed(self)
 
     def columns(self):
         """(slice s, W[:, s] in floats), one after another; on a GPU all columns at once."""
@@ -86,6 +81,23 @@ class Quantized:
     def _part(self, scales, outputs, inputs):
         """W^T[outputs, inputs] in floats; the slice `inputs` begins at a multiple of `align`."""
         raise NotImplementedError
+
+
+class Transposed:
+    """W^T (O, I) of a quantised W (I, O)."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, W):
+        self.W = W
+
+    def __rmatmul__(self, dy):
+        """dy W^T.  dy (N, O) -> dx (N, I). Each block of W's rows gives columns of dx."""
+        xp = xp_of(dy)
+        dx = xp.empty((len(dy), self.W.shape[0]), dy.dtype)
+        for s, rows in self.W.rows():
+            xp.matmul(dy, rows.T, out=dx[:, s])
+        return dx
 
 
 class Int8(Quantized):

@@ -122,15 +122,15 @@ def parts(method):
     adapter = adapters[0]
     bitfit, modules = (next((m for m in methods if type(m) is cls), None) for cls in (BitFit, Modules))
     targets = [name for name in LAYERS if acts_beside(adapter, name)]
-    if modules and any(modules.select(f"{name}.weight", None) for name in targets):
+    if modules and any(modules.trains_base(f"{name}.weight", None) for name in targets):
         return None  # PEFT puts no adapter beside what is in modules_to_save
     if modules and isinstance(modules.target_modules, str):
         return None  # it is a list there
-    if modules and modules.select("wte.weight", None) and reads_embeddings(adapter):
+    if modules and modules.trains_base("wte.weight", None) and reads_embeddings(adapter):
         return None  # PEFT reads the text from the base's wte
     if bitfit is None:
         return adapter, "none", modules
-    own_biases = [name for name in LAYERS if bitfit.select(f"{name}.bias", None)] == targets
+    own_biases = [name for name in LAYERS if bitfit.trains_base(f"{name}.bias", None)] == targets
     if file_type(adapter) not in ("LORA", "VERA") or not (bitfit.target_modules is None or own_biases):
         return None
     only = "lora_only" if file_type(adapter) == "LORA" else "vera_only"
@@ -188,7 +188,7 @@ def config_of(method, model):
 
 def trains_tied_head(modules, model_config):
     """Is the embedding that trains also the head?"""
-    return model_config.head == "wte" and modules.select("wte.weight", model_config)
+    return model_config.head == "wte" and modules.trains_base("wte.weight", model_config)
 
 
 def as_peft_matches(pattern):
@@ -274,7 +274,7 @@ def narrow(adapter, config, model_config):
 
     layers = dict.fromkeys(name.rpartition(".")[0] for name in model_config.shapes())
     if isinstance(adapter, LNTuning):
-        targets = [name for name in layers if adapter.select(f"{name}.weight", model_config)]
+        targets = [name for name in layers if adapter.trains_base(f"{name}.weight", model_config)]
     else:
         targets = [name for name in model_config.linear_layers() if acts_beside(adapter, name)]
     if any(excluded(name) for name in targets):
@@ -336,7 +336,7 @@ def place(name, adapter):
         if name.endswith(here):
             return f"{prefix}transformer.{name.removesuffix(here)}{there}", layout
     module, _, kind = name.rpartition(".")  # a parameter of the base
-    if isinstance(adapter, LNTuning) and adapter.select(name, None):
+    if isinstance(adapter, LNTuning) and adapter.trains_base(name, None):
         module += ".ln_tuning_layers"
     elif acts_beside(adapter, module):
         module += ".base_layer"

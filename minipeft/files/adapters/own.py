@@ -84,7 +84,7 @@ def restored(config, tensors, path):
         raise InputError(f"{path}: peft_type {kind!r} is not one of {', '.join([*classes, OWN + 'CHAIN'])}")
     cls = classes[kind]
     refuse_others(config, COMMON | {f.name for f in fields(cls)}, path)
-    return cls.restored(settings(cls, config, path), tensors)
+    return cls.from_saved(settings(cls, config, path), tensors)
 
 
 def refuse_others(config, known, path):

@@ -66,7 +66,7 @@ class PromptTuning(Method):
     def embed(self, x, layout, step):
         """x (N, C) -> [E ; x_s] for each of the S sequences (N + S P, C)."""
         y, longer = prepend(step.tensors[self.table], x, layout)
-        return y, longer, layout if step.learns else None
+        return y, longer, layout if step.grad_enabled else None
 
     def embed_backward(self, dx, cache, step):
         """forward: every sequence has the same E in front, so dE is the sum over sequences."""

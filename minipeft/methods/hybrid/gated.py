@@ -37,11 +37,11 @@ class GatedPrefix(PrefixTuning):
             tensors[f"h.{i}.attn.keys_values.gate_bias"] = rng.uniform(-(C**-0.5), C**-0.5, 1)
         return tensors
 
-    def keys_values(self, layer, k, v, keys, x, step):
+    def keys_values(self, layer, k, v, key_layout, x, step):
         """k, v (N, C) -> [g P_k ; k_s], [g P_v ; v_s]."""
-        longer_k, longer_v, longer, inner = super().keys_values(layer, k, v, keys, x, step)
-        if not keys.fresh:  # a KV cache has the prefix
-            return k, v, keys, None
+        longer_k, longer_v, longer, inner = super().keys_values(layer, k, v, key_layout, x, step)
+        if not key_layout.fresh:  # a KV cache has the prefix
+            return k, v, key_layout, None
         name, P = f"h.{layer}.attn.keys_values", self.num_virtual_tokens
         w, c = step.tensors[f"{name}.gate"], step.tensors[f"{name}.gate_bias"]
         first = like(x, step.layout.first_rows)
@@ -50,7 +50,12 @@ class GatedPrefix(PrefixTuning):
         each = xp_of(g).repeat(g, P, axis=0)  # (S P, 1)
         longer_k[rows] *= each
         longer_v[rows] *= each
-        return longer_k, longer_v, longer, (inner, rows, each, first, x.shape, gated) if step.learns else None
+        return (
+            longer_k,
+            longer_v,
+            longer,
+            (inner, rows, each, first, x.shape, gated) if step.grad_enabled else None,
+        )
 
     def keys_values_backward(self, dk, dv, cache, step):
         """forward: the prefix rows of a sequence are g times P_k, P_v."""
@@ -101,7 +106,7 @@ class GatedLoRA(Method):
             h = x @ A  # (N, R)
             y[:, third] += (g * h) @ B
             cache.append((part, third, x, h, g, A, B, gated))
-        return y, (name, cache) if step.learns else None
+        return y, (name, cache) if step.grad_enabled else None
 
     def linear_backward(self, dy, cache, step):
         """forward: y += (g h) B, h = x A."""
@@ -138,7 +143,7 @@ class GatedAdapter(Adapter):
         u, parts = x + h if self.original_ln_before else h, self.parts_at(name, step.tensors)
         f, inner = bottleneck(u, parts, self.non_linearity, self.scaling)
         g, gated = gate(u, parts["gate"], parts["gate_bias"])
-        return h + g * f, (name, f, inner, g, gated) if step.learns else None
+        return h + g * f, (name, f, inner, g, gated) if step.grad_enabled else None
 
     def sublayer_backward(self, dh, cache, step):
         """forward: h' = h + g f(u)."""

@@ -104,18 +104,18 @@ class PrefixTuning(Method):
         """Nothing but positions: the text begins at P, unless a KV cache has its beginning already."""
         return x, layout.shifted(self.num_virtual_tokens) if layout.fresh else layout, None
 
-    def keys_values(self, layer, k, v, keys, x, step):
+    def keys_values(self, layer, k, v, key_layout, x, step):
         """k, v (N, C) -> [P_k ; k_s], [P_v ; v_s] for each of the S sequences (N + S P, C)."""
         name = f"h.{layer}.attn.keys_values"
-        longer_k, longer = prepend(step.tensors[f"{name}.prefix_key"], k, keys)
-        longer_v, _ = prepend(step.tensors[f"{name}.prefix_value"], v, keys)
-        return longer_k, longer_v, longer, (name, keys) if step.learns else None
+        longer_k, longer = prepend(step.tensors[f"{name}.prefix_key"], k, key_layout)
+        longer_v, _ = prepend(step.tensors[f"{name}.prefix_value"], v, key_layout)
+        return longer_k, longer_v, longer, (name, key_layout) if step.grad_enabled else None
 
     def keys_values_backward(self, dk, dv, cache, step):
         """forward: every sequence has the same P_k, P_v in front, so theirs are sums over sequences."""
-        name, keys = cache
-        dP_k, dk = prepend_backward(dk, self.num_virtual_tokens, keys)
-        dP_v, dv = prepend_backward(dv, self.num_virtual_tokens, keys)
+        name, key_layout = cache
+        dP_k, dk = prepend_backward(dk, self.num_virtual_tokens, key_layout)
+        dP_v, dv = prepend_backward(dv, self.num_virtual_tokens, key_layout)
         return dk, dv, None, {f"{name}.prefix_key": dP_k, f"{name}.prefix_value": dP_v}
 
     def without_encoder(self, tensors):

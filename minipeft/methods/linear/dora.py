@@ -10,7 +10,8 @@ Source: Liu et al. 2024, "DoRA: Weight-Decomposed Low-Rank Adaptation", eq. 5; `
 The gradient is NOT the derivative of the loss, by design (section 4.3 there, and PEFT): n is computed anew in
 every step but is a constant in the backward, which saves a gradient of the size of V. The gradient of m is
 the true one; in those of A and B the part that would shorten or lengthen V, and that dividing by n takes out
-again, stays in. `minipeft.gradcheck` therefore holds n still while it moves A and B: see `held`.
+again, stays in. `minipeft.gradcheck` therefore holds n still while it moves A and B:
+see `with_constants_held`.
 
 With dropout PEFT drops inputs of the change alone: y = x W + b + (g - 1) (x~ W) + g s (x~ A) B, x~ = drop(x).
 """
@@ -20,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ... import ops
 from ...backend import xp_of
 from ...speed.quantized import dequantized
 from ..base import Method, add_dx
@@ -39,9 +39,9 @@ class DoRA(LoRA):
         layers = self.checked_targets(model.config)
         return super().init(model, rng) | {magnitude(name): np.zeros(O) for name, (_, O) in layers.items()}
 
-    def rebase(self, weights, tensors):
+    def change_base(self, weights, tensors):
         """As LoRA's; m = n of what there is then, so that g = 1 and nothing changes at first."""
-        rebased = super().rebase(weights, tensors)
+        rebased = super().change_base(weights, tensors)
         for name, n in self.norms(weights | rebased, tensors).items():
             tensors[magnitude(name)][...] = n
         return rebased
@@ -53,7 +53,7 @@ class DoRA(LoRA):
         )
         return {name: xp_of(v).linalg.norm(v, axis=0) for name, v in V}
 
-    def held(self, weights, tensors):
+    def with_constants_held(self, weights, tensors):
         """This method with n as it is now, whatever A and B become: whose derivative the gradient is."""
         held, norms = copy(self), self.norms(weights, tensors)
         held.norms = lambda weights, tensors: norms
@@ -76,14 +76,14 @@ class DoRA(LoRA):
             return y, None
         g, W, b = step.tensors[magnitude(name)], step.weights[f"{name}.weight"], step.weights[f"{name}.bias"]
         A, B = step.tensors[f"{name}.lora_A"], step.tensors[f"{name}.lora_B"]
-        x, mask = ops.dropout(x, self.lora_dropout, step.rng)
-        z, base = (y - b, None) if mask is None else ops.linear(x, W, 0, step.wants(name) - {"bias"})
+        x, mask = step.ops.dropout(x, self.lora_dropout, step.rng)
+        z, base = (y - b, None) if mask is None else step.ops.linear(x, W, 0, step.wants(name) - {"bias"})
         h = self.scaling(name) * (x @ A)  # (N, R)
         u = h @ B  # (N, O)
         u += z
         y -= z
         y += g * u
-        return y, (name, x, h, u, g, A, B, mask, base) if step.learns else None
+        return y, (name, x, h, u, g, A, B, mask, base) if step.grad_enabled else None
 
     def linear_backward(self, dy, cache, step):
         """forward: y += g u - z, u = z + h B, h = s x~ A, z = y - b or x~ W. So dz = du - dy."""
@@ -100,9 +100,9 @@ class DoRA(LoRA):
             if "bias" in wants:
                 grads[f"{name}.bias"] = (dy - du).sum(0)  # beside the du.sum(0) that passes through y
             return du, dx, grads  # dy + dz
-        dx_z, own = ops.linear_backward(du - dy, base)  # z = x~ W
+        dx_z, own = step.ops.linear_backward(du - dy, base)  # z = x~ W
         grads |= {f"{name}.{kind}": d for kind, d in own.items()}
-        return dy, ops.dropout_backward(add_dx(dx, dx_z), mask) if "x" in wants else None, grads
+        return dy, step.ops.dropout_backward(add_dx(dx, dx_z), mask) if "x" in wants else None, grads
 
     def merge(self, weights, tensors):
         """W' = (W + s A B) g for every target, n of the unmerged W."""

@@ -57,7 +57,7 @@ class IA3(Method):
         if not self.scales_input(name):
             return x, None
         l = step.tensors[input_scale(name)]
-        return x * l, (name, x, l) if step.learns else None
+        return x * l, (name, x, l) if step.grad_enabled else None
 
     def linear_input_backward(self, dx, cache, step):
         """forward: x l."""
@@ -71,7 +71,7 @@ class IA3(Method):
         if not self.scales_output(name):
             return y, None
         l = step.tensors[output_scale(name)]
-        return y * l, (name, y, l) if step.learns else None
+        return y * l, (name, y, l) if step.grad_enabled else None
 
     def linear_backward(self, dy, cache, step):
         """forward: y l."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ... import ops
 from ...backend import to_host
 from ...errors import InputError
 from ...speed.quantized import dequantized, requantized
@@ -63,7 +62,7 @@ class LoRA(Method):
             tensors |= {f"{name}.lora_A": A, f"{name}.lora_B": B}
         return tensors
 
-    def rebase(self, weights, tensors):
+    def change_base(self, weights, tensors):
         """W - s A B where A and B began as a part of W: PiSSA's. A quantised W is quantised again."""
         if self.init_lora_weights != "pissa":
             return {}
@@ -88,11 +87,11 @@ class LoRA(Method):
         if not self.acts_on(name):
             return y, None
         A, B = step.tensors[f"{name}.lora_A"], step.tensors[f"{name}.lora_B"]
-        x, mask = ops.dropout(x, self.lora_dropout, step.rng)
+        x, mask = step.ops.dropout(x, self.lora_dropout, step.rng)
         h = x @ A  # (N, R)
         h *= self.scaling(name)  # on h, the small one
         y += h @ B  # (N, O)
-        return y, (name, x, h, A, B, mask) if step.learns else None
+        return y, (name, x, h, A, B, mask) if step.grad_enabled else None
 
     def linear_backward(self, dy, cache, step):
         """forward: y += h B, h = s x A."""
@@ -102,7 +101,7 @@ class LoRA(Method):
         dh = dy @ B.T  # (N, R)
         dh *= self.scaling(name)
         grads = {f"{name}.lora_A": x.T @ dh, f"{name}.lora_B": h.T @ dy}
-        dx = ops.dropout_backward(dh @ A.T, mask) if "x" in step.wants(name) else None  # (N, I)
+        dx = step.ops.dropout_backward(dh @ A.T, mask) if "x" in step.wants(name) else None  # (N, I)
         return dy, dx, grads
 
     def merge(self, weights, tensors):

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ... import ops
 from ...errors import InputError
 from ..base import Method
 from .targets import matches, target_layers
@@ -54,7 +53,7 @@ class VeRA(Method):
             tensors |= {f"{name}.vera_lambda_d": d, f"{name}.vera_lambda_b": l}
         return tensors
 
-    def trains(self, name):
+    def optimizer_changes(self, name):
         """All but A and B."""
         return name not in ("vera_A", "vera_B")
 
@@ -72,12 +71,12 @@ class VeRA(Method):
         if not self.acts_on(name):
             return y, None
         A, d, B, l = self.parts(name, x.shape[1], y.shape[1], step.tensors)
-        x, mask = ops.dropout(x, self.vera_dropout, step.rng)
+        x, mask = step.ops.dropout(x, self.vera_dropout, step.rng)
         z = x @ A  # (N, R)
         change = (z * d) @ B  # (N, O)
         change *= l
         y += change
-        return y, (name, z, A, d, B, l, mask) if step.learns else None
+        return y, (name, z, A, d, B, l, mask) if step.grad_enabled else None
 
     def linear_backward(self, dy, cache, step):
         """forward: y += (h B) l, h = z d, z = x A. The wide h B (N, O) is not kept: dl = sum(dy (h B))."""
@@ -90,7 +89,7 @@ class VeRA(Method):
         if "x" not in step.wants(name):
             return dy, None, grads
         dz = dh * d
-        return dy, ops.dropout_backward(dz @ A.T, mask), grads  # (N, I)
+        return dy, step.ops.dropout_backward(dz @ A.T, mask), grads  # (N, I)
 
     def merge(self, weights, tensors):
         """W + A d B l for every target."""

@@ -27,11 +27,11 @@ class BitFit(Selection):
 
     def init(self, model, rng):
         """No tensors of its own. Raises InputError where no layer with a bias is named."""
-        if not any(self.select(name, model.config) for name in model.weights):
+        if not any(self.trains_base(name, model.config) for name in model.weights):
             raise InputError(f"target_modules {self.target_modules!r} match no layer that has a bias")
         return {}
 
-    def select(self, name, config):
+    def trains_base(self, name, config):
         """The biases, of the layers that are named if any are."""
         layer, _, kind = name.rpartition(".")
         return kind == "bias" and (self.target_modules is None or matches(layer, self.target_modules))

@@ -13,6 +13,6 @@ class Full(Selection):
     the embedding's and the head's.
     """
 
-    def select(self, name, config):
+    def trains_base(self, name, config):
         """Everything."""
         return True

@@ -47,7 +47,7 @@ class Layerwise(Selection):
             raise InputError(f"lr_decay must be above 0 and at most 1, not {self.lr_decay}")
         return {}
 
-    def select(self, name, config):
+    def trains_base(self, name, config):
         """Everything in the blocks that train; the final norm and the embeddings if asked for."""
         L, l = config.n_layer, layer_of(name, config)
         if l == 0:

@@ -24,7 +24,7 @@ class LNTuning(Selection):
 
     def init(self, model, rng):
         """No tensors of its own. Raises InputError where no layer norm is named."""
-        found = any(self.select(name, model.config) for name in model.weights)
+        found = any(self.trains_base(name, model.config) for name in model.weights)
         if not found or self.target_modules == "all-linear":
             raise InputError(
                 f"target_modules {self.target_modules!r} match no layer norm: there are ln_1 and ln_2, "
@@ -32,7 +32,7 @@ class LNTuning(Selection):
             )
         return {}
 
-    def select(self, name, config):
+    def trains_base(self, name, config):
         """Weight and bias of the layer norms that are targets."""
         place = name.rpartition(".")[0]  # "h.0.ln_1"
         is_norm = place.rpartition(".")[2].startswith("ln_")

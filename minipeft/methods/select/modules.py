@@ -27,7 +27,9 @@ class Modules(Selection):
         listed = [self.target_modules] if isinstance(self.target_modules, str) else self.target_modules
         for target in listed or [""]:
             each = Modules(target if isinstance(self.target_modules, str) else (target,))
-            if target == "all-linear" or not any(each.select(name, model.config) for name in model.weights):
+            if target == "all-linear" or not any(
+                each.trains_base(name, model.config) for name in model.weights
+            ):
                 last = model.config.n_layer - 1
                 raise InputError(
                     f"target_modules: {target!r} is no module: there are wte, wpe, h.0 ... h.{last}, ln_f"
@@ -36,7 +38,7 @@ class Modules(Selection):
                 )
         return {}
 
-    def select(self, name, config):
+    def trains_base(self, name, config):
         """All parameters in the modules named: "h.0.mlp.c_fc.weight" is in h.0.mlp.c_fc, h.0.mlp and h.0."""
         parts = name.split(".")
         around = (".".join(parts[:n]) for n in range(1, len(parts)))

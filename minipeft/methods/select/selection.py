@@ -4,7 +4,7 @@ from ..base import Method
 
 
 class Selection(Method):
-    """No tensors of its own: `select` says which parameters of the base train, in the model's own copies."""
+    """No tensors of its own: `trains_base` says what of the base trains, in the model's own copies."""
 
     def merge(self, weights, tensors):
         """Nothing to do: what trained are the base's own parameters."""

@@ -49,18 +49,18 @@ class Sparse(Method):
     def __post_init__(self, examples, chosen):
         self.examples, self.chosen = examples, chosen
 
-    def see(self, data):
+    def use_training_data(self, data):
         """What training reads is what "fisher" reads."""
         self.examples = self.examples or data
 
     @classmethod
-    def restored(cls, settings, tensors):
+    def from_saved(cls, settings, tensors):
         """The choice is in the file, so that no data is needed."""
         end = "_indices"
         chosen = {name.removesuffix(end): i for name, i in tensors.items() if name.endswith(end)}
         return cls(**settings, chosen=chosen)
 
-    def select(self, name, config):
+    def trains_base(self, name, config):
         """The parameters to choose from: of these the model makes private copies, and forms gradients."""
         return self._targeted(name)
 
@@ -70,7 +70,7 @@ class Sparse(Method):
         targeted = matches(place, self.target_modules) and (inner or self.target_modules != "all-linear")
         return targeted and kind in ("weight", "bias")
 
-    def trains(self, name):
+    def optimizer_changes(self, name):
         """v does: not i, not W0[i], and not the private copies, which `start` writes."""
         return not self._targeted(name.removesuffix("_indices").removesuffix("_start"))
 
@@ -104,7 +104,7 @@ class Sparse(Method):
             pairs = load_pairs(self.examples, model, "drop")[0][: self.samples]
         return choose(model, names, K, self.importance, pairs, rng)
 
-    def rebase(self, weights, tensors):
+    def change_base(self, weights, tensors):
         """Nothing is taken out of the base; W0[i] is kept, for `start` to begin from."""
         for name, i in self._indices(tensors):
             tensors[f"{name}_start"][...] = weights[name].reshape(-1)[i]

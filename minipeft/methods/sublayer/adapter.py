@@ -11,7 +11,6 @@ here as AdapterHub's `adapters` has them on GPT-2, names and defaults too: no la
 
 from dataclasses import dataclass, field
 
-from ... import ops
 from ...errors import InputError
 from ..base import Method
 from .bottleneck import bottleneck, bottleneck_backward, bottleneck_width, check_bottleneck, init_bottleneck
@@ -75,9 +74,9 @@ class Adapter(Method):
             return h, None
         u = x + h if self.original_ln_before else h
         f, inner = bottleneck(u, self.parts_at(name, step.tensors), self.non_linearity, self.scaling)
-        f, mask = ops.dropout(f, self.dropout, step.rng)
+        f, mask = step.ops.dropout(f, self.dropout, step.rng)
         f += h  # not h += f: u may be h
-        return f, (name, inner, mask) if step.learns else None
+        return f, (name, inner, mask) if step.grad_enabled else None
 
     def sublayer_backward(self, dh, cache, step):
         """forward: h' = h + f(u), u = x + h or h."""
@@ -85,7 +84,7 @@ class Adapter(Method):
             return dh, None, {}
         name, inner, mask = cache
         wants = step.wants(name) | {"weight"}
-        du, parts = bottleneck_backward(ops.dropout_backward(dh, mask), inner, wants)
+        du, parts = bottleneck_backward(step.ops.dropout_backward(dh, mask), inner, wants)
         grads = {f"{name}.{self.label}_{part}": g for part, g in parts.items()}
         if du is None:  # nothing trains below
             return dh, None, grads

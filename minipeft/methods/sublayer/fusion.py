@@ -79,7 +79,7 @@ class AdapterFusion(Method):
                 tensors[f"{place}.fusion_value"] = np.where(np.eye(C), 1.0, 1e-6)
         return tensors
 
-    def trains(self, name):
+    def optimizer_changes(self, name):
         """The adapters do not."""
         return ".fused_" not in name
 
@@ -114,7 +114,7 @@ class AdapterFusion(Method):
         z = (p[:, None] @ a)[:, 0]  # (N, C)
         out = z @ t["value"] if self.value else z
         out += h
-        return out, (name, u, a, inner, q, w, p, z, t) if step.learns else None
+        return out, (name, u, a, inner, q, w, p, z, t) if step.grad_enabled else None
 
     def sublayer_backward(self, dh, cache, step):
         """dh' (N, C) -> dh, dx."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ... import ops
 from ...backend import like, xp_of
 from ...errors import InputError
 from ..base import Method
@@ -80,7 +79,7 @@ class LoReFT(Method):
         ends = {"reft_first": self.prefix_positions, "reft_last": self.suffix_positions}
         return {unit: (unit.removeprefix("reft_"),) for unit, n in ends.items() if n > 0}
 
-    def trains(self, name):
+    def optimizer_changes(self, name):
         """Not where Q starts."""
         return not (".reft" in name and name.endswith("_base"))
 
@@ -127,10 +126,10 @@ class LoReFT(Method):
             s, slope = ACTIVATIONS[self.non_linearity](y @ W + b)  # (n, R)
             if self.subtract_projection:
                 s = s - y @ Q
-            new, mask = ops.dropout(y + s @ Q.T, self.dropout, step.rng)
+            new, mask = step.ops.dropout(y + s @ Q.T, self.dropout, step.rng)
             h[rows] = new - x[rows]
             caches.append((f"{name}.{unit}", rows, y, s, slope, W, Q, mask))
-        return h, (name, caches) if step.learns else None
+        return h, (name, caches) if step.grad_enabled else None
 
     def sublayer_backward(self, dh, cache, step):
         """forward: h' = y' - x, y' = y + s Q^T, s = act(y W + b) - y Q, y = x + h; in the rows edited."""
@@ -139,7 +138,7 @@ class LoReFT(Method):
         (name, caches), grads = cache, {}
         dh_new, dx = dh.copy(), xp_of(dh).zeros_like(dh)
         for unit, rows, y, s, slope, W, Q, mask in caches:
-            dnew = ops.dropout_backward(dh[rows], mask)  # (n, C)
+            dnew = step.ops.dropout_backward(dh[rows], mask)  # (n, C)
             ds = dnew @ Q  # (n, R)
             dQ = dnew.T @ s  # (C, R)
             dz = activation_backward(ds, slope)

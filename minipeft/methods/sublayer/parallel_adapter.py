@@ -10,7 +10,6 @@ beside it reads ln_2(x).
 
 from dataclasses import dataclass
 
-from ... import ops
 from .adapter import Adapter
 from .bottleneck import bottleneck, bottleneck_backward
 
@@ -36,9 +35,9 @@ class ParallelAdapter(Adapter):
         if not self.acts_at(name):
             return h, None
         f, inner = bottleneck(x, self.parts_at(name, step.tensors), self.non_linearity, self.scaling)
-        f, mask = ops.dropout(f, self.dropout, step.rng)
+        f, mask = step.ops.dropout(f, self.dropout, step.rng)
         h += f
-        return h, (name, inner, mask) if step.learns else None
+        return h, (name, inner, mask) if step.grad_enabled else None
 
     def sublayer_backward(self, dh, cache, step):
         """forward: h' = h + s f(x): all of dh goes to h, and by way of f to x."""
@@ -46,5 +45,5 @@ class ParallelAdapter(Adapter):
             return dh, None, {}
         name, inner, mask = cache
         wants = step.wants(name) | {"weight"}
-        dx, parts = bottleneck_backward(ops.dropout_backward(dh, mask), inner, wants)
+        dx, parts = bottleneck_backward(step.ops.dropout_backward(dh, mask), inner, wants)
         return dh, dx, {f"{name}.{self.label}_{part}": g for part, g in parts.items()}

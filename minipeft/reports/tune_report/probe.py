@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ... import ops
 from ...data.batches import batches
 from ...gpt2 import forward
 from ...methods import Chain, Method
@@ -67,7 +66,7 @@ class After(Method):
         H, text, ones = step.config.n_head, step.layout.text_rows, np.zeros_like(k)
         for (begin, _), virtual in zip(keys.spans, keys.virtual, strict=True):
             ones[begin : begin + virtual] = 1
-        o, _ = ops.attention(
+        o, _ = step.ops.attention(
             self.q, k, ones, step.layout.spans, keys.spans, H
         )  # a head's D columns are equal
         self.share[layer] += o[text, :: o.shape[1] // H].sum(0, dtype="float64")

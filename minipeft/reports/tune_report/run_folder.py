@@ -12,7 +12,8 @@ from ...methods import Chain
 from ...model import load_model
 from ...peft_model import PeftModel
 from ...tasks import TASKS
-from ...tasks.named import TASK_ROWS, task_of
+from ...tasks.named import rows_of as rows_of_split
+from ...tasks.named import task_of
 from ...train import Training
 from .probe import measure
 
@@ -101,7 +102,7 @@ def rows_of(result, task, data):
         data = result.get("eval_data") or result.get("data")
         task = result.get("task") if result.get("task") in TASKS else None
     if task:
-        return task_of(task).rows("validation", TASK_ROWS["validation"]), f"validation rows of {task}"
+        return rows_of_split(task_of(task), "validation"), f"validation rows of {task}"
     return (data, f"rows of {data}") if data else (None, "")
 
 

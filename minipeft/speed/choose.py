@@ -1,0 +1,19 @@
+"""The one seam between what is plain and what is fast: which module of operations a model computes with."""
+
+from .. import ops
+from ..backend import xp_of
+from ..errors import InputError
+from . import fast
+
+KINDS = ("plain", "fast")
+
+
+def operations(kind, array):
+    """The module of operations for arrays like this one, by the name that `--ops` knows.
+
+    "plain": `ops`, the formulas. "fast": `speed.fast` for NumPy's arrays; on a GPU the formulas, until it has
+    kernels of its own. Raises InputError for another name.
+    """
+    if kind not in KINDS:
+        raise InputError(f"ops must be one of {', '.join(KINDS)}, not {kind!r}")
+    return fast if kind == "fast" and xp_of(array).__name__ == "numpy" else ops
