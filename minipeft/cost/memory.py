@@ -30,11 +30,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .. import gpt2
+from ..config import check_sequences
 from ..data.batches import batches, pack
 from ..errors import InputError
 from ..methods import Chain, Method
 from ..model import GPT2
-from ..peft_model import PeftModel
 from ..speed.checkpointing import CHECKPOINTED
 from ..speed.parallel import num_threads
 from ..step import PLACES
@@ -74,7 +74,7 @@ def predict(config, method, batch, dropout=0.0, checkpointing=False, dtype="floa
     """
     model = hollow(config, dtype, tokenizer)
     method = method if isinstance(method, Method) else Chain(method)
-    PeftModel(model).check_batch(batch, method.num_virtual_tokens)
+    check_sequences(batch.sequences, config, method.num_virtual_tokens)
     with np.errstate(all="ignore"), tracing():  # zeros: where a method divides by a norm, NaN does as well
         own = method.init(model, np.random.default_rng(0))
         tensors = {name: np.asarray(a, a.dtype if a.dtype.kind in "iu" else dtype) for name, a in own.items()}
