@@ -197,7 +197,7 @@ def lm_logits(x, W):
 
 
 def lm_loss(x, W, labels, wants=frozenset()):
-    r"""The head and its cross-entropy: $\ell = \sum_m (\log \sum_v e^{z_{mv}} - z_{m,labels_m})$, $z = x W^T$.
+    r"""The head and its loss: $\ell = \sum_m (\log \sum_v e^{z_{mv}} - z_{m,labels_m})$, $z = x W^T$.
 
     That is minus the log-probability of the labels. x (M, C): the rows that have a label; W (V, C); labels
     (M,) -> the SUM over rows, a 0-d array.
