@@ -61,7 +61,7 @@ def train_command(args):
     check_data(args)  # before a large model is loaded
     model = load_base(args)
     task = chosen_task(args, model.tokenizer)
-    out = args.out or f"runs/{args.method}-{time.strftime('%Y%m%d-%H%M%S')}"
+    out = args.out or f"runs/{args.method.replace(':', '.')}-{time.strftime('%Y%m%d-%H%M%S')}"
     model, student = distillation(args, model, out)
     result = run(model, method, out, task, progress=not args.quiet, student=student, **settings)
     lines = [

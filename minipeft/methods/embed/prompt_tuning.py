@@ -16,6 +16,7 @@ import numpy as np
 from ...backend import like, to_host
 from ...errors import InputError
 from ...layout import prepend, prepend_backward
+from ..about import About
 from ..base import Method
 
 INITS = ("RANDOM", "SAMPLE_VOCAB", "TEXT")
@@ -32,6 +33,12 @@ class PromptTuning(Method):
 
     GPT-2 small, P = 20: 15,360 parameters, 0.01 %.
     """
+
+    about = About(
+        "prompt_tuning", recipe=("num_virtual_tokens=20", "prompt_tuning_init=SAMPLE_VOCAB"),
+        learning_rate=3e-1, section="soft_prompts", peft_type="PROMPT_TUNING",
+        small={"num_virtual_tokens": 3},
+    )  # fmt: skip
 
     num_virtual_tokens: int = 20
     prompt_tuning_init: str = "RANDOM"

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...backend import like, xp_of
 from ...errors import InputError
+from ..about import About
 from ..base import Method
 from .activations import ACTIVATIONS, activation_backward, check_activation
 from .reflections import random_reflections, reflect, reflect_backward
@@ -35,6 +36,11 @@ class LoReFT(Method):
 
     GPT-2 small: 18,444 parameters, 0.01 %; AdapterHub has as many again, for an end without positions.
     """
+
+    about = About(
+        "loreft", recipe=("r=8", "prefix_positions=200", "dropout=0"), learning_rate=2e-2, section="edits",
+        adapterhub=True,
+    )  # fmt: skip
 
     layers: tuple[int, ...] | str = "all"
     prefix_positions: int = 3

@@ -56,6 +56,10 @@ class Run:
         """The methods of the run, one by one: the parts of chains and hybrids."""
         return parts(self.peft.method)
 
+    def with_section(self, name):
+        """The methods that say of themselves that this section explains them."""
+        return [m for m in self.methods if m.about and m.about.section == name]
+
     @cached_property
     def step(self):
         """What a forward pass reads, the methods' `start` done: no table is left inside its network."""
