@@ -18,6 +18,7 @@ from minipeft import (
     Houlsby,
     Layerwise,
     LNTuning,
+    LoHa,
     LoRA,
     LoRAPlus,
     LoReFT,
@@ -72,6 +73,8 @@ SELECT = at("base weights") | {
     "sparse, high up": Sparse(fraction=0.3, target_modules=("h.2.mlp.c_fc",)),
 }
 LINEAR = at("linear") | {
+    "loha, all linear layers": LoHa(r=2, alpha=3, target_modules="all-linear"),
+    "loha with patterns": LoHa(target_modules=BOTH, rank_pattern={"c_proj": 2}, alpha_pattern={"h.0.*": 3}),
     "lora, all linear layers": LoRA(r=3, target_modules="all-linear"),
     "lora, one layer high up": LoRA(r=2, target_modules=("h.2.mlp.c_fc",)),
     "lora, gaussian": LoRA(r=2, target_modules=("mlp.c_proj",), init_lora_weights="gaussian"),
@@ -101,6 +104,7 @@ CHAINS = {
     "dora and full": [DoRA(r=2), Full()],
     "vera and full": [VeRA(r=4), Full()],
     "lora and dora": [LoRA(r=2, target_modules=("c_fc",)), DoRA(r=2)],
+    "loha and lora": [LoHa(r=2), LoRA(r=2)],
     "ia3 and vera": [IA3(), VeRA(r=4, target_modules=("attn.c_attn", "mlp.c_fc"))],
     "vera and lora": [VeRA(r=4), LoRA(r=2)],
     "lora and ia3": [LoRA(r=2, target_modules="all-linear"), IA3()],

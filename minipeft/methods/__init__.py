@@ -13,6 +13,7 @@ from .hybrid.unipelt import UniPELT
 from .keys_values.prefix_tuning import PrefixTuning
 from .linear.dora import DoRA
 from .linear.ia3 import IA3
+from .linear.loha import LoHa
 from .linear.lora import LoRA
 from .linear.lora_plus import LoRAPlus
 from .linear.vera import VeRA
@@ -31,7 +32,7 @@ for cls in (
     Full, BitFit, LNTuning, Layerwise, Modules, Sparse,
     PromptTuning, PTuning,
     PrefixTuning,
-    LoRA, LoRAPlus, DoRA, IA3, VeRA,
+    LoRA, LoRAPlus, DoRA, IA3, VeRA, LoHa,
     Adapter, Houlsby, ParallelAdapter, AdapterFusion, LoReFT,
     MAM, UniPELT,
 ):  # fmt: skip
