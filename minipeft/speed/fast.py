@@ -7,12 +7,14 @@ a version brought, on GPT-2 small, is in docs/performance.md. What is as fast in
 import numpy as np
 
 from .. import ops
-from ..ops import GELU_A, GELU_K, heads
 from ..ops import (  # noqa: F401 - what is as fast as it can be in its plain form
+    GELU_A,
+    GELU_K,
     dropout,
     dropout_backward,
     embedding,
     embedding_backward,
+    heads,
     linear_backward,
 )
 
