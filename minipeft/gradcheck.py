@@ -32,7 +32,7 @@ def check_array(f, array, grad, rng, elements=None):
     that is more: below it, rounding of the loss would be all there is to see.
     """
     host = to_host(grad)
-    floor = 1e-3 * np.abs(host).max(initial=0) or 1e-12
+    floor = 1e-3 * float(np.abs(host).max(initial=0)) or 1e-12
 
     def error(direction):
         claimed, best = float((host * direction).sum()), float("inf")
