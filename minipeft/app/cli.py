@@ -18,6 +18,7 @@ from .commands import (
     gradcheck_command,
     info_command,
     merge_command,
+    methods_command,
     pretrain_command,
     serve_command,
     task_command,
@@ -92,6 +93,8 @@ def parser():
     p.add_argument("--show", type=int, nargs="?", const=12, metavar="N", help="print so many rows, or 12")
     p.add_argument("--split", default="test", choices=("train", "validation", "test"), help="of --show")
     p.add_argument("--seed", type=int, default=0, help="of --show")
+    p = add("methods", methods_command)
+    p.add_argument("name", nargs="?", help="a method, or module:Class; default: list them")
     p = add("tune-report", tune_report_command)
     p.add_argument("run", metavar="RUN", help="a folder that `minipeft train` wrote")
     p.add_argument("--model", help="the base, where the run does not name it, or it has moved")

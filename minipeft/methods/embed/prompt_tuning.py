@@ -27,9 +27,9 @@ class PromptTuning(Method):
     """num_virtual_tokens: P, by which texts may be shorter than the model's n_positions.
 
     prompt_tuning_init: "RANDOM", normal with standard deviation 1 as in PEFT, which is far from the
-    embeddings of words; "SAMPLE_VOCAB", those of words drawn at random; "TEXT", those of
-    prompt_tuning_init_text, a text or its token ids: the model then behaves as if it had read that text.
-    A shorter text is repeated to fill P; a longer one is refused, where PEFT cuts it.
+    embeddings of words; "SAMPLE_VOCAB", those of words drawn at random; "TEXT", those of a text: the model
+    then behaves as if it had read it. prompt_tuning_init_text: that text, or its token ids. A shorter text
+    is repeated to fill P; a longer one is refused, where PEFT cuts it.
 
     GPT-2 small, P = 20: 15,360 parameters, 0.01 %.
     """

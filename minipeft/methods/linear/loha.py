@@ -1,7 +1,8 @@
 r"""LoHa: a change of the weight that is the elementwise product of two low-rank matrices.
 
-    y = x W + b + x dW             W (I, O), b (O,) frozen
-    dW^T = s (A1 B1) * (A2 B2)     A1, A2 (O, R), B1, B2 (R, I) train;  * elementwise;  s = alpha / R
+    y = x W + b + s x ((A1 B1) * (A2 B2))^T     W (I, O), b (O,) frozen;  * elementwise;  s = alpha / R
+                                                A1, A2 (O, R) and B1, B2 (R, I) train
+    dW = s ((A1 B1) * (A2 B2))^T                (I, O), the change of W
 
 The elementwise product of two matrices of rank R has a rank of up to R^2, so the change is richer than LoRA's
 with as many parameters: R = 4 here has the parameters of LoRA's R = 8, and a rank of up to 16.

@@ -29,7 +29,7 @@ class LoReFT(Method):
     """layers: "all", or their numbers. prefix_positions, suffix_positions: how many tokens at the beginning
     and at the end of every text are edited; a token in both counts to the end. r: R. orthogonality: False,
     Q is any matrix ("NoReFT"). tied_weights: the same W, b, Q at both ends. subtract_projection: False,
-    without "- y Q" ("DiReFT"). non_linearity: act, see `activations`.
+    without "- y Q" ("DiReFT"). non_linearity: act, see `activations`. dropout: on all of y'.
 
     The end is that of the text at hand, as in AdapterHub: in training that of the completion; in generation
     that of the prompt, and a new token is edited only where it is among the first prefix_positions.
