@@ -20,6 +20,8 @@ class LoRAPlus(LoRA):
     """loraplus_lr_ratio: lambda, how much faster B grad_enabled; the paper advises 16. All else is LoRA's.
 
     The learning rate given to the training is A's: often about half of LoRA's own.
+
+    GPT-2 small, r = 8 on c_attn: 294,912 parameters, 0.24 %.
     """
 
     about = replace(
