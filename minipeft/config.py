@@ -74,7 +74,7 @@ SIZES = {  # the published checkpoints; each is GPT-2 small but for these
 
 
 def config_of_size(name):
-    """The configuration of a published size. Raises InputError for a name that is none."""
+    """The configuration of a published size. Raises InputError for an unknown name."""
     if name not in SIZES:
         raise InputError(f"no published GPT-2 is called {name!r}: choose from {', '.join(SIZES)}")
     return GPT2Config(**SIZES[name])

@@ -214,9 +214,8 @@ WANTS = [frozenset(), frozenset({"x"}), frozenset({"weight"}), ALL]
 @pytest.mark.parametrize("shape", ODD, ids=str)
 @pytest.mark.parametrize("name", ["linear", "layer_norm", "gelu", "attention", "lm_loss"])
 def test_a_fast_op_gives_what_its_plain_twin_gives(name, shape, wants, monkeypatch):
-    """In blocks of two rows, and chunks of three."""
+    """The head in chunks of three rows."""
     N, C = shape
-    monkeypatch.setattr(fast, "L2_BYTES", 16 * C)
     monkeypatch.setattr(fast, "HEAD_ROWS", 3)
     x, dy = array(N, C) * 3, array(N, C)
     if name == "linear":

@@ -51,7 +51,7 @@ def test_blocks_of_a_large_tensor_are_all_updated(monkeypatch):
     g = rng.standard_normal((7, 5))
     whole, blocks = np.ones((7, 5)), np.ones((7, 5))
     AdamW().step({"p": whole}, {"p": g})
-    monkeypatch.setattr(fast, "L2_BYTES", 64)
+    monkeypatch.setattr(optim, "BLOCK_BYTES", 64)
     AdamW().step({"p": blocks}, {"p": g})
     assert np.array_equal(whole, blocks) and (whole != 1).all()
 
@@ -69,7 +69,7 @@ def test_threads_change_nothing_of_an_update(monkeypatch):
         return [*params.values(), *grads.values()]
 
     alone = after("1")
-    monkeypatch.setattr(fast, "L2_BYTES", 64)
+    monkeypatch.setattr(optim, "BLOCK_BYTES", 64)
     monkeypatch.setattr(optim, "THREADED_BYTES", 0)
     for a, b in zip(alone, after("3"), strict=True):
         assert np.allclose(a, b, rtol=1e-15, atol=0)  # the norm is summed in another order
