@@ -8,8 +8,8 @@ trains, $dW = x^T dy$ where W itself trains. `gpt2.Step.wants` says which, here 
     attention      pairs of a query and a key that it sees: key j <= query i, and what a method puts before
                    the sequence. Two products of C a pair, q k^T and p v; in the backward four: dv, dp, dq, dk
     the head       rows that predict a labelled token, no other
-    the method     the two factors of LoRA and of a bottleneck, LoHa's x dW: what its `about` says; other
-                   methods' small products are left out
+    the method     the two factors of LoRA and of a bottleneck, and LoHa's x dW, as its `about` says; other
+                   methods' small products are left out, and so are those that make a dW of its factors
 
 What is elementwise (norms, GELU, softmax, the optimizer) counts nothing. The last block counts in full,
 although its rows that predict no label need only give keys and values.
