@@ -8,31 +8,8 @@ from .data.batches import pack
 from .distill import Distilled, student_of
 from .errors import InputError
 from .gradcheck import gradcheck
-from .methods import (
-    IA3,
-    MAM,
-    METHODS,
-    Adapter,
-    AdapterFusion,
-    BitFit,
-    DoRA,
-    Full,
-    Houlsby,
-    Layerwise,
-    LNTuning,
-    LoRA,
-    LoRAPlus,
-    LoReFT,
-    Method,
-    Modules,
-    ParallelAdapter,
-    PrefixTuning,
-    PromptTuning,
-    PTuning,
-    Sparse,
-    UniPELT,
-    VeRA,
-)
+from .methods import *  # noqa: F403
+from .methods import __all__ as _methods
 from .model import GPT2
 from .optim import AdamW
 from .peft_model import PeftModel
@@ -40,8 +17,6 @@ from .train import evaluate, train
 from .version import __version__ as __version__
 
 __all__ = [
-    "GPT2", "IA3", "MAM", "METHODS", "AdamW", "Adapter", "AdapterFusion", "BitFit", "Distilled", "DoRA",
-    "Full", "GPT2Config", "Houlsby", "InputError", "LNTuning", "Layerwise", "LoRA", "LoRAPlus", "LoReFT",
-    "Method", "Modules", "PTuning", "ParallelAdapter", "PeftModel", "PrefixTuning", "PromptTuning", "Sparse",
-    "UniPELT", "VeRA", "evaluate", "gradcheck", "pack", "student_of", "train",
+    "GPT2", "AdamW", "Distilled", "GPT2Config", "InputError", "PeftModel", "evaluate", "gradcheck", "pack",
+    "student_of", "train", *(name for name in _methods if name != "Chain"),
 ]  # fmt: skip

@@ -8,7 +8,9 @@ from .backend import xp_of
 from .errors import InputError
 from .files.tensors import unload
 from .methods import Chain, Method
+from .methods.about import check_pairs
 from .speed.quantized import check_can_train
+from .step import depth
 
 
 @dataclass
@@ -34,8 +36,14 @@ class Attached:
 
     @classmethod
     def on(cls, model, methods, seed=0):
-        """The adapter as it begins. Raises InputError where a setting does not fit the model."""
+        """The adapter as it begins.
+
+        Raises InputError where a setting does not fit the model, where a method lacks its backward, and for
+        a tensor named after a place that is not in the model.
+        """
         method = methods if isinstance(methods, Method) else Chain(methods)
+        for part in method.methods if isinstance(method, Chain) else [method]:
+            check_pairs(type(part))
         if method.num_virtual_tokens >= model.config.n_positions:
             raise InputError(
                 f"{method.num_virtual_tokens} virtual tokens leave no room for text: "
@@ -53,4 +61,14 @@ class Attached:
             unload(weights[name])  # the copy is what is read from here on
         everything = tensors | selected
         trainable = {name: a for name, a in everything.items() if method.optimizer_changes(name)}
+        for name in trainable:
+            check_place(name, model.config)
         return cls(model, method, tensors, selected, weights | selected, trainable)
+
+
+def check_place(name, config):
+    """Raise InputError where the tensor `name` is named after a place that is not in the model."""
+    try:
+        depth(name.rpartition(".")[0], config.n_layer)
+    except InputError as error:
+        raise InputError(f"the tensor {name!r}: {error}") from None

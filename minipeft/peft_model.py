@@ -192,6 +192,12 @@ class PeftModel:
         if count == 0:
             raise InputError("no token of the batch has a label: nothing to learn from")
         grads = self.method.finish(gradients.totals(), cache)
+        if missing := [name for name in self.trainable if name not in grads]:
+            others = f" and {len(missing) - 1} more tensors" if missing[1:] else ""
+            raise InputError(
+                f"no gradient came back for {missing[0]!r}{others}, which should train: "
+                "does the method's backward return it, under this name?"
+            )
         return loss, count, {name: g for name, g in grads.items() if name in self.trainable}
 
     def shard_loss_and_grads(self, shard, step, collect, blocks):

@@ -6,6 +6,7 @@ from types import ModuleType
 from . import ops
 from .backend import generator
 from .config import GPT2Config
+from .errors import InputError
 from .methods.base import Method
 
 PLACES = (  # what a token passes in one block, in this order
@@ -19,10 +20,16 @@ PLACES = (  # what a token passes in one block, in this order
 def depth(place, n_layer):
     """How far up the model a place lies: "wte" and all else before the blocks 0, "h.0.ln_1" 1, ...
 
-    A place in the model is also the first part of the name of each tensor that acts there.
+    A place in the model is also the first part of the name of each tensor that acts there. Raises InputError
+    for a place in a block that there is not.
     """
     if place.startswith("h."):
-        _, layer, inside = place.split(".", 2)
+        _, layer, inside = [*place.split(".", 2), "", ""][:3]
+        if inside not in PLACES or layer not in map(str, range(n_layer)):
+            raise InputError(
+                f"{place!r} is no place in the model, so no tensor can act there: "
+                f"there are h.0 ... h.{n_layer - 1}, and in each {', '.join(PLACES)}"
+            )
         return 1 + int(layer) * len(PLACES) + PLACES.index(inside)
     top = 1 + n_layer * len(PLACES)
     return {"ln_f": top, "lm_head": top + 1}.get(place, 0)

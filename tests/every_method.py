@@ -1,5 +1,7 @@
 """Every method there is, with each setting that takes a way of its own through the code.
 
+The first case of a method is its own: `about.small`.
+
 In a size for `small.CONFIG`; test_methods.py holds all of these cases to what every method promises.
 """
 
@@ -16,6 +18,7 @@ from minipeft import (
     Houlsby,
     Layerwise,
     LNTuning,
+    LoHa,
     LoRA,
     LoRAPlus,
     LoReFT,
@@ -30,10 +33,19 @@ from minipeft import (
     VeRA,
 )
 from minipeft.methods import METHODS
+from minipeft.methods.about import site
 
 BOTH = ("attn.c_attn", "mlp.c_proj")  # a wide layer and a tall one
 EXAMPLES = [([], ids) for ids in texts((6, 5, 7, 4))]  # what Fisher information is taken of
 TEXT = (5, 17, 3, 44)  # the ids of a text to start virtual tokens from
+
+
+SMALL = {name: cls(**cls.about.small) for name, cls in METHODS.items()}  # one of each, as it says itself
+
+
+def at(*sites):
+    """Those of SMALL that act at these sites."""
+    return {name: method for name, method in SMALL.items() if site(METHODS[name]) in sites}
 
 
 def fused(value=True, **settings):
@@ -48,26 +60,21 @@ def fused(value=True, **settings):
 
 # ------------------------------------------------------------------------------- methods that change weights
 
-SELECT = {
-    "full": Full(),
-    "bitfit": BitFit(),
-    "ln_tuning": LNTuning(),
+SELECT = at("base weights") | {
     "ln_tuning, some": LNTuning(target_modules=("h.1.ln_1", "ln_f")),
     "ln_tuning, by expression": LNTuning(target_modules=r"h\.[12]\.ln_2"),
-    "layerwise": Layerwise(),
     "layerwise, bottom": Layerwise(top=0, bottom=1, ln_f=False),
     "layerwise, by number": Layerwise(layers=(0, -1)),
     "layerwise, everything": Layerwise(top=3, embeddings=True, lr_decay=0.8),
-    "modules": Modules(),
     "modules, of every kind": Modules(("ln_1", "h.1.mlp", "attn.c_proj", "wte")),
     "bitfit, some": BitFit(("h.1.attn.c_attn", "ln_2")),
-    "sparse": Sparse(fraction=0.2),
     "sparse, magnitude": Sparse(0.2, importance="magnitude", target_modules=("c_attn", "ln_f", "wpe")),
     "sparse, fisher": Sparse(fraction=0.1, importance="fisher", examples=EXAMPLES),
     "sparse, high up": Sparse(fraction=0.3, target_modules=("h.2.mlp.c_fc",)),
 }
-LINEAR = {
-    "lora": LoRA(r=2, lora_alpha=3),
+LINEAR = at("linear") | {
+    "loha, all linear layers": LoHa(r=2, alpha=3, target_modules="all-linear"),
+    "loha with patterns": LoHa(target_modules=BOTH, rank_pattern={"c_proj": 2}, alpha_pattern={"h.0.*": 3}),
     "lora, all linear layers": LoRA(r=3, target_modules="all-linear"),
     "lora, one layer high up": LoRA(r=2, target_modules=("h.2.mlp.c_fc",)),
     "lora, gaussian": LoRA(r=2, target_modules=("mlp.c_proj",), init_lora_weights="gaussian"),
@@ -75,13 +82,9 @@ LINEAR = {
     "rslora with patterns": LoRA(
         r=4, target_modules=BOTH, use_rslora=True, rank_pattern={"mlp.c_proj": 2}, alpha_pattern={"h.0.*": 3}
     ),
-    "lora_plus": LoRAPlus(r=2),
     "lora_plus, one layer": LoRAPlus(r=2, layers_to_transform=1),
-    "dora": DoRA(r=2, lora_alpha=3, target_modules=BOTH),
     "dora of pissa": DoRA(r=3, init_lora_weights="pissa", use_rslora=True, layers_to_transform=(1,)),
-    "ia3": IA3(),
     "ia3, one input high up": IA3(("h.2.mlp.c_proj",), feedforward_modules=("h.2.mlp.c_proj",)),
-    "vera": VeRA(r=5, target_modules="all-linear"),
 }
 CHAINS = {
     "lora and full": [LoRA(r=2), Full()],
@@ -101,6 +104,7 @@ CHAINS = {
     "dora and full": [DoRA(r=2), Full()],
     "vera and full": [VeRA(r=4), Full()],
     "lora and dora": [LoRA(r=2, target_modules=("c_fc",)), DoRA(r=2)],
+    "loha and lora": [LoHa(r=2), LoRA(r=2)],
     "ia3 and vera": [IA3(), VeRA(r=4, target_modules=("attn.c_attn", "mlp.c_fc"))],
     "vera and lora": [VeRA(r=4), LoRA(r=2)],
     "lora and ia3": [LoRA(r=2, target_modules="all-linear"), IA3()],
@@ -108,14 +112,11 @@ CHAINS = {
 
 # --------------------------------------------------------------------------- methods that change activations
 
-VIRTUAL = {
-    "prompt_tuning": PromptTuning(3),
+VIRTUAL = at("embed", "keys_values") | {
     "prompt_tuning, words": PromptTuning(3, "SAMPLE_VOCAB"),
     "prompt_tuning, text": PromptTuning(5, "TEXT", TEXT),
-    "p_tuning": PTuning(3, encoder_hidden_size=7),
     "p_tuning, lstm": PTuning(3, "LSTM", encoder_hidden_size=6),
     "p_tuning, lstm of one layer": PTuning(2, "LSTM", encoder_hidden_size=3, encoder_num_layers=1),
-    "prefix_tuning": PrefixTuning(3),
     "prefix_tuning, projection": PrefixTuning(3, prefix_projection=True, encoder_hidden_size=5),
     "prefix_tuning, zero": PrefixTuning(3, init_weights="zero"),
     "prefix_tuning, text": PrefixTuning(3, init_text=TEXT),
@@ -130,20 +131,16 @@ VIRTUAL = {
     "prefix and full": [PrefixTuning(2), Full()],
     "a prefix and two prompts": [PrefixTuning(2), PromptTuning(1), PTuning(3, encoder_hidden_size=5)],
 }  # fmt: skip
-SUBLAYER = {
-    "adapter": Adapter(reduction_factor=4),
+SUBLAYER = at("sublayer") | {
+    "fusion": fused(),
     "adapter, everywhere, gelu": Adapter(
         mh_adapter=True, non_linearity="gelu", scaling="channel", init_weights="houlsby"
     ),
     "adapter, one layer": Adapter(leave_out=(0, 2), non_linearity="tanh", scaling="learned"),
     "adapter, width by layer": Adapter(reduction_factor={"1": 2, "default": 6}, non_linearity="gelu_new"),
-    "houlsby": Houlsby(reduction_factor=3),
     "houlsby, scaled": Houlsby(reduction_factor=3, scaling=2.5, non_linearity="relu"),
-    "parallel_adapter": ParallelAdapter(),
     "parallel_adapter, learned scaling": ParallelAdapter(scaling="learned", mh_adapter=True),
-    "fusion": fused(),
     "fusion, static, everywhere": fused(value=False, mh_adapter=True, original_ln_before=False),
-    "loreft": LoReFT(),
     "loreft, both ends": LoReFT(r=3, suffix_positions=2, layers=(0, 2), non_linearity="tanh"),
     "loreft, tied": LoReFT(r=2, suffix_positions=2, tied_weights=True),
     "diReFT": LoReFT(r=2, orthogonality=False, subtract_projection=False),
@@ -153,13 +150,11 @@ SUBLAYER = {
         fused(), Adapter(leave_out=(1,), non_linearity="tanh"), LoReFT(r=2), LoRA(r=2)
     ],
 }  # fmt: skip
-HYBRID = {
-    "mam": MAM(PrefixTuning(3, True, 5), ParallelAdapter(non_linearity="gelu_new")),
+HYBRID = at("several") | {
     "mam, flat": MAM(PrefixTuning(2), ParallelAdapter(scaling="learned", non_linearity="tanh")),
     "mam and lora": [
         MAM(PrefixTuning(2), ParallelAdapter(reduction_factor=4, non_linearity="swish")), LoRA(r=2)
     ],
-    "unipelt": UniPELT(PrefixTuning(2, True, 5), Adapter(reduction_factor=4, non_linearity="gelu_new"), r=2),
     "unipelt, flat, and lora": [
         UniPELT(
             PrefixTuning(2), Adapter(mh_adapter=True, original_ln_before=False, non_linearity="tanh"), r=1
@@ -171,9 +166,6 @@ HYBRID = {
 # ------------------------------------------------------------------------- all of them, and how they differ
 
 CASES = SELECT | LINEAR | CHAINS | VIRTUAL | SUBLAYER | HYBRID
-SMALL = {name: CASES[name] for name in METHODS}  # one of each, by the name that the command line knows
-# Its adapters not yet trained, so that it goes with a model of any shape, as the others do:
-SMALL["fusion"] = AdapterFusion({"a": Adapter(reduction_factor=4), "b": Adapter(reduction_factor=6)})
 
 WITH_VIRTUAL_TOKENS = {*VIRTUAL, *HYBRID}
 MERGING = {*SELECT, *LINEAR, *CHAINS} - {"lora and ia3"}

@@ -12,6 +12,7 @@ from minipeft import (
     BitFit,
     Full,
     GPT2Config,
+    LoHa,
     LoRA,
     PeftModel,
     PrefixTuning,
@@ -53,6 +54,12 @@ FLOPS = {
         LoRA(r=1, target_modules=("h.1.mlp.c_proj",)),
         FORWARD + 2 * 5 * (8 + 4),
         HEAD + 2 * 5 * (8 + 2 * 4),
+    ),
+    # x dW beside each c_attn, and its gradient x^T dy; dy dW^T beside the upper one alone
+    "loha": (
+        LoHa(r=1),
+        FORWARD + 2 * C_ATTN,
+        BLOCKS - C_ATTN + 2 * ATTENTION + HEAD + 2 * C_ATTN + C_ATTN,
     ),
     # D (4, 1), U (1, 4) after each MLP: of the lower block there is no backward
     "adapter": (

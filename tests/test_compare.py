@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from folders import ROWS, write_model
 
-from minipeft import InputError
+from minipeft import InputError, LoRA
 from minipeft.app.cli import main
 from minipeft.reports.compare import budget, compare, processes, recipes, rows, sweep
 from minipeft.reports.compare.budget import Cost
@@ -75,7 +75,7 @@ def test_each_run_is_an_ordinary_command(tmp_path, started):
     lora, random = (next(run for run in started if run.name == n) for n in ("lora", "lora_random"))
     assert option(lora, "method") == option(random, "method") == "lora"
     assert option(lora, "model") == "weights/tiny" and option(random, "model") == "random:weights/tiny"
-    assert [word for word in lora.words if "=" in word] == list(recipes.LORA)
+    assert [word for word in lora.words if "=" in word] == list(LoRA.about.recipe)
     given = {"steps": "50", "batch-size": "4", "learning-rate": "0.01", "warmup-steps": "10", "seed": "0"}
     assert {name: option(lora, name) for name in given} == given
     assert option(lora, "out") == str(lora.folder) == str(tmp_path / "data-to-text" / "lora" / "seed-0")
@@ -98,7 +98,8 @@ def test_every_recipe_is_one_that_train_takes():
     from minipeft.methods.named import make_method
     from minipeft.train import Training
 
-    for name, (own, training) in recipes.RECIPES.items():
+    for name in recipes.RECIPES:
+        own, training = recipes.recipe_of(name)
         make_method(recipes.method_of(name), own)
         Training(**recipes.COMMON | training)
     assert set(recipes.DEFAULT) <= {*recipes.BASELINES, *recipes.RECIPES}

@@ -78,9 +78,8 @@ def noisy(method, scale=0.3, dtype="float64"):
     return peft
 
 
-def test_every_method_is_tested_and_counted():
+def test_every_method_is_tested():
     assert {name: type(method) for name, method in SMALL.items()} == METHODS
-    assert {type(method) for method, _ in COUNTS.values()} == set(METHODS.values())
 
 
 # -------------------------------------------------------------------------------------------------- gradients
@@ -196,7 +195,7 @@ def test_what_changes_at_init(name):
         assert change > 0.1
 
 
-COUNTS = {  # what trains in GPT-2 small; with default settings by the method's name
+COUNTS = {  # what trains in GPT-2 small; with default settings a docstring says it, too: see test_complete.py
     "full": (Full(), 124_439_808),
     "bitfit": (BitFit(), 102_144),
     "ln_tuning": (LNTuning(), 38_400),

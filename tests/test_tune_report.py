@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +33,7 @@ from minipeft import (
 )
 from minipeft.app import runs
 from minipeft.app.cli import main
+from minipeft.methods import METHODS
 from minipeft.model import load_model
 from minipeft.reports import pictures
 from minipeft.reports.tune_report import (
@@ -60,7 +62,9 @@ def peft_of(method, seed=0):
 
 def run_of(peft):
     """What the sections read of a run."""
-    return SimpleNamespace(peft=peft, step=peft.step(), methods=run_folder.parts(peft.method))
+    methods = run_folder.parts(peft.method)
+    with_section = partial(run_folder.with_section, methods)
+    return SimpleNamespace(peft=peft, step=peft.step(), methods=methods, with_section=with_section)
 
 
 # ------------------------------------------------------------------------------------ attention and edits
@@ -179,7 +183,7 @@ def test_a_prompt_of_words_has_these_words_nearest():
 def changes_of(method):
     peft = peft_of(method)
     run = run_of(peft)
-    low_rank = [m for m in run.methods if isinstance(m, updates.LOW_RANK)]
+    low_rank = run.with_section("updates")
     return peft, {name: (W, dW) for m in low_rank for name, W, dW in updates.changes(run, m)}
 
 
@@ -299,7 +303,7 @@ def trained(base, method, out, **settings):
     return out
 
 
-EXPECTED = {  # the sections of a page besides the curves; all other methods train the base's own weights
+EXPECTED = {  # the sections of a page besides the curves; of others what they say, or the base's weights
     ("prompt_tuning", "p_tuning"): {"soft_prompts", "attention"},
     ("prefix_tuning",): {"attention"},
     ("lora", "lora_plus", "dora", "vera"): {"updates"},
@@ -311,7 +315,8 @@ EXPECTED = {  # the sections of a page besides the curves; all other methods tra
 
 
 def sections_of(name):
-    return next((found for names, found in EXPECTED.items() if name in names), {"moved"})
+    found = next((found for names, found in EXPECTED.items() if name in names), None)
+    return found or {METHODS[name].about.section or "moved"}
 
 
 @pytest.fixture

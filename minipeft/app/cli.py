@@ -6,6 +6,7 @@ import sys
 import warnings
 
 from ..errors import InputError
+from ..methods.named import method_class
 from ..train import Training
 from .commands import (
     bench_command,
@@ -17,6 +18,7 @@ from .commands import (
     gradcheck_command,
     info_command,
     merge_command,
+    methods_command,
     pretrain_command,
     serve_command,
     task_command,
@@ -34,6 +36,8 @@ def main(argv=None):
     args.words = sys.argv[1:] if argv is None else argv  # as typed: a comparison's report says it
     warnings.simplefilter("ignore", RuntimeWarning)  # overflow on the way to a loss that `train` reports
     try:
+        for name in getattr(args, "register", None) or ():
+            method_class(name)
         return args.command(args) or 0
     except InputError as error:
         print(f"minipeft: {error}", file=sys.stderr)
@@ -89,12 +93,16 @@ def parser():
     p.add_argument("--show", type=int, nargs="?", const=12, metavar="N", help="print so many rows, or 12")
     p.add_argument("--split", default="test", choices=("train", "validation", "test"), help="of --show")
     p.add_argument("--seed", type=int, default=0, help="of --show")
+    p = add("methods", methods_command)
+    p.add_argument("name", nargs="?", help="a method, or module:Class; default: list them")
     p = add("tune-report", tune_report_command)
     p.add_argument("run", metavar="RUN", help="a folder that `minipeft train` wrote")
     p.add_argument("--model", help="the base, where the run does not name it, or it has moved")
     p.add_argument("--task", help="a built-in task to measure on; default: the run's own evaluation rows")
     p.add_argument("--data", help="the same: a file, see minipeft/data/rows.py")
+    register_option(p)
     p = add("merge", merge_command, model_options)
+    register_option(p)
     p.add_argument(
         "--adapter", required=True, help="a folder that `minipeft train` or Hugging Face PEFT wrote"
     )
@@ -138,6 +146,7 @@ def model_options(p):
 def adapter_options(p):
     """--adapter."""
     p.add_argument("--adapter", help=ADAPTER)
+    register_option(p)
 
 
 def adapters_options(p):
@@ -147,6 +156,17 @@ def adapters_options(p):
         action="append",
         metavar="[NAME=]FOLDER",
         help=f"{ADAPTER}; again for more of them; none: the base (default: the base alone)",
+    )
+    register_option(p)
+
+
+def register_option(p):
+    """--register."""
+    p.add_argument(
+        "--register",
+        action="append",
+        metavar="MODULE:CLASS",
+        help="a method of your own, in the working folder, that an adapter was trained by",
     )
 
 
@@ -170,7 +190,9 @@ def out_option(p):
 
 def compare_options(p):
     """--methods, --all, --seeds, --budget, --sweep."""
-    p.add_argument("--methods", help="names with commas, or all; see minipeft/reports/compare/recipes.py")
+    p.add_argument(
+        "--methods", help="names with commas, or all; see `minipeft methods`; module:Class is one of your own"
+    )
     p.add_argument(
         "--all", action="store_true", help="all tasks and all methods, unless --task or --methods say which"
     )
@@ -190,7 +212,11 @@ def compare_options(p):
 
 def method_options(p):
     """--method, --set."""
-    p.add_argument("--method", default="lora", help="the fine-tuning method")
+    p.add_argument(
+        "--method",
+        default="lora",
+        help="see `minipeft methods`; module:Class is one of your own, in this folder",
+    )
     p.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="the method's settings: r=8 lora_alpha=16"
     )

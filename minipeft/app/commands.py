@@ -24,11 +24,21 @@ from ..tasks.named import rows_of, task_of
 from ..tasks.own import OwnData
 from ..tasks.show import about, in_a_line_each, in_full, readable
 from ..train import Training
-from . import info
+from . import catalogue, info
 from .chat import Chat
 from .named_adapters import generate_under, load_named, named_folders
 from .pretrain import pretrain
 from .runs import measure, measure_baseline, measure_few_shot, run
+
+
+def methods_command(args):
+    """List the methods; with a name: its formula, settings, source, and the lines where its code is."""
+    if args.name is None:
+        methods = catalogue.listed()
+        show(args, methods, catalogue.list_in_words(methods))
+        return
+    method = catalogue.described(args.name)
+    show(args, method, catalogue.one_in_words(method))
 
 
 def compare_command(args):
@@ -61,7 +71,7 @@ def train_command(args):
     check_data(args)  # before a large model is loaded
     model = load_base(args)
     task = chosen_task(args, model.tokenizer)
-    out = args.out or f"runs/{args.method}-{time.strftime('%Y%m%d-%H%M%S')}"
+    out = args.out or f"runs/{args.method.replace(':', '.')}-{time.strftime('%Y%m%d-%H%M%S')}"
     model, student = distillation(args, model, out)
     result = run(model, method, out, task, progress=not args.quiet, student=student, **settings)
     lines = [

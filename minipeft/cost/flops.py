@@ -8,7 +8,8 @@ trains, $dW = x^T dy$ where W itself trains. `gpt2.Step.wants` says which, here 
     attention      pairs of a query and a key that it sees: key j <= query i, and what a method puts before
                    the sequence. Two products of C a pair, q k^T and p v; in the backward four: dv, dp, dq, dk
     the head       rows that predict a labelled token, no other
-    the method     the two factors of LoRA and of a bottleneck; other methods' small products are left out
+    the method     the two factors of LoRA and of a bottleneck, and LoHa's x dW, as its `about` says; other
+                   methods' small products are left out, and so are those that make a dW of its factors
 
 What is elementwise (norms, GELU, softmax, the optimizer) counts nothing. The last block counts in full,
 although its rows that predict no label need only give keys and values.
@@ -16,8 +17,7 @@ although its rows that predict no label need only give keys and values.
 
 from .. import gpt2
 from ..backend import like
-
-FIRST, SECOND = ("lora_A", "_down"), ("lora_B", "_up")  # the factors of (x A) B, and of act(x D) U
+from ..methods import Chain
 
 
 def step_flops(peft, batch):
@@ -42,13 +42,27 @@ def step_flops(peft, batch):
     forward += product
     backward += product * (("x" in step.wants("lm_head")) + ("weight" in step.wants(config.head)))
 
+    methods = [m for m in parts(step.method) if m.about]
+    first, second = (sum((m.about.factors[i] for m in methods), ()) for i in (0, 1))
     for name, tensor in step.tensors.items():
-        if name.endswith(FIRST + SECOND):
+        if name.endswith(first + second):
             product = 2 * rows * tensor.size
-            below = name.endswith(SECOND) or "x" in step.wants(name.rpartition(".")[0])
+            below = name.endswith(second) or "x" in step.wants(name.rpartition(".")[0])
             forward += product
             backward += product * (1 + below)
+    for method in methods:
+        if method.about.whole_update:
+            for name, (I, O) in config.linear_layers().items():
+                if method.acts_on(name):
+                    product = 2 * rows * I * O
+                    forward += product
+                    backward += product * (1 + ("x" in step.wants(name)))
     return {"forward": forward, "backward": backward}
+
+
+def parts(method):
+    """A method -> [itself]; a chain, which may be a method of its own (MAM) -> its parts."""
+    return method.methods if isinstance(method, Chain) else [method]
 
 
 def visible_pairs(layout):

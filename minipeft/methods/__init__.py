@@ -1,5 +1,9 @@
-"""The fine-tuning methods, each in the folder of the site where it acts. Read base.py first."""
+"""The fine-tuning methods, each in the folder of the site where it acts. Read base.py first.
 
+A new method needs two lines here: its import, and its place in the list.
+"""
+
+from .about import METHODS, About, register
 from .base import Method
 from .chain import Chain
 from .embed.p_tuning import PTuning
@@ -9,6 +13,7 @@ from .hybrid.unipelt import UniPELT
 from .keys_values.prefix_tuning import PrefixTuning
 from .linear.dora import DoRA
 from .linear.ia3 import IA3
+from .linear.loha import LoHa
 from .linear.lora import LoRA
 from .linear.lora_plus import LoRAPlus
 from .linear.vera import VeRA
@@ -23,28 +28,21 @@ from .sublayer.fusion import AdapterFusion
 from .sublayer.loreft import LoReFT
 from .sublayer.parallel_adapter import ParallelAdapter
 
-METHODS = {  # by the names that the command line and adapter files know
-    "full": Full,
-    "bitfit": BitFit,
-    "ln_tuning": LNTuning,
-    "layerwise": Layerwise,
-    "modules": Modules,
-    "sparse": Sparse,
-    "prompt_tuning": PromptTuning,
-    "p_tuning": PTuning,
-    "prefix_tuning": PrefixTuning,
-    "lora": LoRA,
-    "lora_plus": LoRAPlus,
-    "dora": DoRA,
-    "ia3": IA3,
-    "vera": VeRA,
-    "adapter": Adapter,
-    "houlsby": Houlsby,
-    "parallel_adapter": ParallelAdapter,
-    "fusion": AdapterFusion,
-    "loreft": LoReFT,
-    "mam": MAM,
-    "unipelt": UniPELT,
-}
+for cls in (
+    Full, BitFit, LNTuning, Layerwise, Modules, Sparse,
+    PromptTuning, PTuning,
+    PrefixTuning,
+    LoRA, LoRAPlus, DoRA, IA3, VeRA, LoHa,
+    Adapter, Houlsby, ParallelAdapter, AdapterFusion, LoReFT,
+    MAM, UniPELT,
+):  # fmt: skip
+    register(cls)
 
-__all__ = ["METHODS", "Chain", "Method", *sorted(cls.__name__ for cls in METHODS.values())]
+__all__ = [
+    "METHODS",
+    "About",
+    "Chain",
+    "Method",
+    "register",
+    *sorted(cls.__name__ for cls in METHODS.values()),
+]

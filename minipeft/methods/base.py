@@ -32,6 +32,8 @@ from ..errors import InputError
 class Method:
     """A fine-tuning method: its configuration (the fields) and its code. This one changes nothing."""
 
+    about = None  # what it says of itself: an `About`, see about.py
+
     @property
     def num_virtual_tokens(self):
         """How many positions the method takes in front of every sequence."""

@@ -1,10 +1,37 @@
 """A method by its name and its settings in words, as the command line has them."""
 
 import json
+import sys
 from dataclasses import fields
+from difflib import get_close_matches
+from importlib import import_module
 
 from ..errors import InputError
-from . import METHODS
+from . import METHODS, register
+from .about import is_registered
+
+
+def method_class(name):
+    """The class of a method by its name, or by "module:Class", which is imported from the working folder.
+
+    Raises InputError for a name that is not known, a module that cannot be imported or has no such class.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        near = get_close_matches(name, METHODS, 1, 0.5)
+        hint = f"did you mean {near[0]}? There are" if near else "choose from"
+        raise InputError(f"no method is called {name!r}: {hint} {', '.join(METHODS)}, or module:Class")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the working folder, where a script's own would stand
+    try:
+        found = getattr(import_module(module), attribute, None)
+    except Exception as error:
+        raise InputError(f"{name}: cannot import {module}: {type(error).__name__}: {error}") from None
+    if found is None:
+        raise InputError(f"{name}: there is no {attribute} in {module}")
+    return found if isinstance(found, type) and is_registered(found) else register(found)
 
 
 def make_method(name, settings=()):
@@ -12,9 +39,7 @@ def make_method(name, settings=()):
 
     Raises InputError, with what there is, for a name or setting that is not known.
     """
-    if name not in METHODS:
-        raise InputError(f"no method is called {name!r}: choose from {', '.join(METHODS)}")
-    cls, values = METHODS[name], {}
+    cls, values = method_class(name), {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         defaults = {f.name: f.default for f in fields(cls)}

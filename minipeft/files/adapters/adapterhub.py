@@ -46,11 +46,11 @@ from ...methods import (
     PrefixTuning,
     UniPELT,
 )
+from ...methods.about import is_registered
 from ..json_files import read_json, write_json
 from ..tensors import check_tensors, read_safetensors, write_safetensors
 from .config import CONFIG, read_object
 
-METHODS = (Adapter, Houlsby, ParallelAdapter, AdapterFusion, LoReFT, MAM, UniPELT)
 VERSION = "adapters.1.3.0"
 NAME = "minipeft"  # of an adapter that was not read from a file, where it has one
 
@@ -68,7 +68,7 @@ PICKLE = (  # the prefix is there once more for every layer, under names with ".
 
 def writes(method):
     """Is this method written in this format?"""
-    return type(method) in METHODS
+    return is_registered(type(method)) and method.about.adapterhub
 
 
 def reads(folder):

@@ -32,6 +32,7 @@ from ...methods import (
     PTuning,
     VeRA,
 )
+from ...methods.about import is_registered
 from ...methods.keys_values.prefix_tuning import TABLE
 from ...methods.linear.targets import matches
 from ...version import __version__
@@ -81,7 +82,6 @@ FORMS = {
     "P_TUNING": Form(PTuning, COMMON | PROMPT | {"encoder_dropout": 0.0}),
     "PREFIX_TUNING": Form(PrefixTuning, COMMON | PROMPT, {"init_text"}),
 }  # fmt: skip
-VARIANTS = {DoRA: LoRA, LoRAPlus: LoRA}  # methods that are another's file
 UNREAD = {  # keys that say nothing about the function the adapter computes, on this model
     "auto_mapping", "base_model_name_or_path", "encoder_dropout", "ensure_weight_tying", "eva_config",
     "fan_in_fan_out", "inference_mode", "megatron_config", "megatron_core", "num_attention_heads",
@@ -143,9 +143,8 @@ def reads_embeddings(adapter):
 
 
 def file_type(method):
-    """The `peft_type` of a method, or None."""
-    cls = VARIANTS.get(type(method), type(method))
-    return next((name for name, form in FORMS.items() if form.method is cls), None)
+    """The `peft_type` of a method, or None. DoRA and LoRA+ are LoRA's files."""
+    return method.about.peft_type if is_registered(type(method)) else None
 
 
 def acts_beside(adapter, name):

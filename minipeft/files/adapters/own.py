@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 from ...backend import like
 from ...errors import InputError
 from ...methods import METHODS, Chain
+from ...methods.about import about
 from ...version import __version__
 from ..json_files import write_json
 from ..tensors import check_tensors, read_safetensors, write_safetensors
@@ -66,8 +67,7 @@ def configuration(method):
         if len(method.methods) == 1:
             return configuration(method.methods[0])
         return {"peft_type": OWN + "CHAIN", "methods": [configuration(m) for m in method.methods]}
-    name = next(name for name, cls in METHODS.items() if type(method) is cls)
-    return asdict(method) | {"peft_type": OWN + name.upper()}
+    return asdict(method) | {"peft_type": OWN + about(method).name.upper()}
 
 
 def restored(config, tensors, path):
@@ -81,7 +81,10 @@ def restored(config, tensors, path):
         return Chain([restored(part, tensors, path) for part in parts])
     classes = {OWN + name.upper(): cls for name, cls in METHODS.items()}
     if kind not in classes:
-        raise InputError(f"{path}: peft_type {kind!r} is not one of {', '.join([*classes, OWN + 'CHAIN'])}")
+        raise InputError(
+            f"{path}: peft_type {kind!r} is not one of {', '.join([*classes, OWN + 'CHAIN'])}; "
+            "if it is a method of your own, call minipeft.register first, or give --register module:Class"
+        )
     cls = classes[kind]
     refuse_others(config, COMMON | {f.name for f in fields(cls)}, path)
     return cls.from_saved(settings(cls, config, path), tensors)

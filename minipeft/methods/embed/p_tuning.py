@@ -13,6 +13,7 @@ which added the plain MLP and puts all virtual tokens in front; its matrices are
 from dataclasses import dataclass
 
 from ...errors import InputError
+from ..about import About
 from ..base import Method
 from .lstm import bidirectional, bidirectional_backward, init_lstm
 from .mlp import init_mlp, mlp, mlp_backward
@@ -29,6 +30,11 @@ class PTuning(Method):
 
     GPT-2 small, P = 20: 1,787,136 parameters with the MLP, 27,174,144 with the LSTM; 15,360 remain.
     """
+
+    about = About(
+        "p_tuning", learning_rate=3e-2, section="soft_prompts", peft_type="P_TUNING",
+        small={"num_virtual_tokens": 3, "encoder_hidden_size": 7},
+    )  # fmt: skip
 
     num_virtual_tokens: int = 20
     encoder_reparameterization_type: str = "MLP"

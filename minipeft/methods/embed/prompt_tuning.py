@@ -16,6 +16,7 @@ import numpy as np
 from ...backend import like, to_host
 from ...errors import InputError
 from ...layout import prepend, prepend_backward
+from ..about import About
 from ..base import Method
 
 INITS = ("RANDOM", "SAMPLE_VOCAB", "TEXT")
@@ -26,12 +27,18 @@ class PromptTuning(Method):
     """num_virtual_tokens: P, by which texts may be shorter than the model's n_positions.
 
     prompt_tuning_init: "RANDOM", normal with standard deviation 1 as in PEFT, which is far from the
-    embeddings of words; "SAMPLE_VOCAB", those of words drawn at random; "TEXT", those of
-    prompt_tuning_init_text, a text or its token ids: the model then behaves as if it had read that text.
-    A shorter text is repeated to fill P; a longer one is refused, where PEFT cuts it.
+    embeddings of words; "SAMPLE_VOCAB", those of words drawn at random; "TEXT", those of a text: the model
+    then behaves as if it had read it. prompt_tuning_init_text: that text, or its token ids. A shorter text
+    is repeated to fill P; a longer one is refused, where PEFT cuts it.
 
     GPT-2 small, P = 20: 15,360 parameters, 0.01 %.
     """
+
+    about = About(
+        "prompt_tuning", recipe=("num_virtual_tokens=20", "prompt_tuning_init=SAMPLE_VOCAB"),
+        learning_rate=3e-1, section="soft_prompts", peft_type="PROMPT_TUNING",
+        small={"num_virtual_tokens": 3},
+    )  # fmt: skip
 
     num_virtual_tokens: int = 20
     prompt_tuning_init: str = "RANDOM"

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...backend import like, xp_of
 from ...errors import InputError
+from ..about import About
 from ..base import Method
 from ..keys_values.prefix_tuning import PrefixTuning
 from ..sublayer.activations import sigmoid
@@ -77,6 +78,8 @@ class GatedPrefix(PrefixTuning):
 @dataclass
 class GatedLoRA(Method):
     """LoRA beside q and v, each with A, B and a gate of its own in place of alpha / r."""
+
+    about = About("gated_lora", section="updates")  # a part: it is in no list
 
     r: int = 8
 

@@ -10,6 +10,7 @@ prefix, too; here, as in Hugging Face PEFT, at P.
 
 from dataclasses import dataclass, field
 
+from ..about import About
 from ..chain import Chain
 from ..keys_values.prefix_tuning import PrefixTuning
 from ..sublayer.parallel_adapter import ParallelAdapter
@@ -21,6 +22,13 @@ class MAM(Chain):
 
     GPT-2 small: 22,493,984 parameters, 18.1 %, of which 7,644,672 remain without the prefix's network.
     """
+
+    about = About(
+        "mam", learning_rate=3e-3, adapterhub=True,
+        small={
+            "prefix_tuning": PrefixTuning(3, True, 5), "adapter": ParallelAdapter(non_linearity="gelu_new")
+        },
+    )  # fmt: skip
 
     prefix_tuning: PrefixTuning = field(default_factory=lambda: PrefixTuning(30, True, 800))
     adapter: ParallelAdapter = field(default_factory=ParallelAdapter)

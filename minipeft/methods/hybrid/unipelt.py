@@ -16,6 +16,7 @@ which all may see. On a text of one token the two agree. And text begins at posi
 
 from dataclasses import dataclass, field
 
+from ..about import About
 from ..chain import Chain
 from ..keys_values.prefix_tuning import PrefixTuning
 from ..sublayer.adapter import Adapter
@@ -29,6 +30,14 @@ class UniPELT(Chain):
 
     GPT-2 small: 11,083,376 parameters, 8.9 %.
     """
+
+    about = About(
+        "unipelt", learning_rate=1e-2, adapterhub=True,
+        small={
+            "prefix_tuning": PrefixTuning(2, True, 5), "r": 2,
+            "adapter": Adapter(reduction_factor=4, non_linearity="gelu_new"),
+        },
+    )  # fmt: skip
 
     prefix_tuning: PrefixTuning = field(default_factory=lambda: PrefixTuning(10, True, 512))
     adapter: Adapter = field(default_factory=Adapter)

@@ -22,6 +22,7 @@ import numpy as np
 from ...backend import to_host, xp_of
 from ...errors import InputError
 from ...layout import prepend, prepend_backward
+from ..about import About
 from ..base import Method
 from ..embed.mlp import init_mlp, mlp, mlp_backward
 from ..embed.prompt_tuning import check_num_virtual_tokens, text_ids
@@ -42,6 +43,10 @@ class PrefixTuning(Method):
 
     GPT-2 small, P = 20: 368,640 parameters, 0.30 %; with the projection 14,780,160, of which 368,640 remain.
     """
+
+    about = About(
+        "prefix_tuning", learning_rate=1e-1, peft_type="PREFIX_TUNING", small={"num_virtual_tokens": 3}
+    )
 
     num_virtual_tokens: int = 20
     prefix_projection: bool = False
@@ -103,6 +108,8 @@ class PrefixTuning(Method):
     def embed(self, x, layout, step):
         """Nothing but positions: the text begins at P, unless a KV cache has its beginning already."""
         return x, layout.shifted(self.num_virtual_tokens) if layout.fresh else layout, None
+
+    embed_backward = Method.embed_backward  # x is as it was, and so is its gradient
 
     def keys_values(self, layer, k, v, key_layout, x, step):
         """k, v (N, C) -> [P_k ; k_s], [P_v ; v_s] for each of the S sequences (N + S P, C)."""

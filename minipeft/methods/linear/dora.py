@@ -16,7 +16,7 @@ see `with_constants_held`.
 With dropout PEFT drops inputs of the change alone: y = x W + b + (g - 1) (x~ W) + g s (x~ A) B, x~ = drop(x).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,6 +32,12 @@ class DoRA(LoRA):
 
     GPT-2 small, r = 8 on c_attn: 322,560 parameters, 27,648 of them magnitudes.
     """
+
+    about = replace(
+        LoRA.about,
+        name="dora",
+        small={"r": 2, "lora_alpha": 3, "target_modules": ("attn.c_attn", "mlp.c_proj")},
+    )
 
     def init(self, model, rng):
         """A and B as in LoRA; room for m."""

@@ -13,6 +13,7 @@ import numpy as np
 from ...backend import to_host
 from ...errors import InputError
 from ...speed.quantized import dequantized, requantized
+from ..about import About
 from ..base import Method
 from .pissa import principal_factors
 from .targets import by_pattern, matches, target_layers
@@ -32,6 +33,12 @@ class LoRA(Method):
 
     GPT-2 small, r = 8 on c_attn: 294,912 parameters, 0.24 %.
     """
+
+    about = About(
+        "lora", recipe=("r=4", "lora_alpha=8", "target_modules=all-linear"), learning_rate=1e-2,
+        section="updates", peft_type="LORA", factors=(("lora_A",), ("lora_B",)),
+        small={"r": 2, "lora_alpha": 3},
+    )  # fmt: skip
 
     r: int = 8
     lora_alpha: float = 8

@@ -9,7 +9,7 @@ Source: Hayou et al. 2024, "LoRA+: Efficient Low Rank Adaptation of Large Models
 In Hugging Face PEFT it is no configuration but an optimizer: `create_loraplus_optimizer`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import InputError
 from .lora import LoRA
@@ -20,7 +20,14 @@ class LoRAPlus(LoRA):
     """loraplus_lr_ratio: lambda, how much faster B grad_enabled; the paper advises 16. All else is LoRA's.
 
     The learning rate given to the training is A's: often about half of LoRA's own.
+
+    GPT-2 small, r = 8 on c_attn: 294,912 parameters, 0.24 %.
     """
+
+    about = replace(
+        LoRA.about, name="lora_plus", recipe=(*LoRA.about.recipe, "loraplus_lr_ratio=4"), learning_rate=5e-3,
+        small={"r": 2},
+    )  # fmt: skip
 
     loraplus_lr_ratio: float = 16.0
 

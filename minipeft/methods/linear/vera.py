@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InputError
+from ..about import About
 from ..base import Method
 from .targets import matches, target_layers
 
@@ -27,6 +28,11 @@ class VeRA(Method):
 
     GPT-2 small, on c_attn: 12 (256 + 2304) = 30,720 parameters, 0.02 %, beside 786,432 frozen ones.
     """
+
+    about = About(
+        "vera", recipe=("r=64", "target_modules=all-linear"), learning_rate=2e-1, section="updates",
+        peft_type="VERA", small={"r": 5, "target_modules": "all-linear"},
+    )  # fmt: skip
 
     r: int = 256
     target_modules: tuple[str, ...] | str = ("c_attn",)

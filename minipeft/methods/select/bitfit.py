@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ...errors import InputError
+from ..about import About
 from ..linear.targets import matches
 from .selection import Selection
 
@@ -22,6 +23,8 @@ class BitFit(Selection):
     Source: Ben Zaken et al. 2022, "BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based
     Masked Language-models", section 3. It wants a higher learning rate than full fine-tuning.
     """
+
+    about = About("bitfit", learning_rate=6e-2)
 
     target_modules: tuple[str, ...] | str | None = None
 

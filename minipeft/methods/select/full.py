@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..about import About
 from .selection import Selection
 
 
@@ -12,6 +13,8 @@ class Full(Selection):
     GPT-2 small: 124,439,808 trainable parameters; the tied head counts once, its gradient is the sum of
     the embedding's and the head's.
     """
+
+    about = About("full", learning_rate=1e-3)
 
     def trains_base(self, name, config):
         """Everything."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ...errors import InputError
+from ..about import About
 from .selection import Selection
 
 
@@ -26,6 +27,8 @@ class Layerwise(Selection):
     Sources: the default is FT-Top2 of Li & Liang 2021, "Prefix-Tuning", section 5.2; the decay is that of
     Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification", section 3.2.
     """
+
+    about = About("layerwise", recipe=("top=2",), learning_rate=4e-3)
 
     top: int = 2
     bottom: int = 0

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ...errors import InputError
+from ..about import About
 from ..linear.targets import matches
 from .selection import Selection
 
@@ -19,6 +20,8 @@ class LNTuning(Selection):
     Source: Zhao et al. 2024, "Tuning LayerNorm in Attention: Towards Efficient Multi-Modal LLM Finetuning".
     Defaults and names as in Hugging Face PEFT.
     """
+
+    about = About("ln_tuning", learning_rate=6e-2, peft_type="LN_TUNING")
 
     target_modules: tuple[str, ...] | str = ("ln_1", "ln_2", "ln_f")
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ...errors import InputError
+from ..about import About
 from ..linear.targets import matches
 from .selection import Selection
 
@@ -19,6 +20,8 @@ class Modules(Selection):
 
     GPT-2 small: 1,536 parameters in ln_f, 38,597,376 in wte.
     """
+
+    about = About("modules", compared=False)  # it is there for chains
 
     target_modules: tuple[str, ...] | str = ("ln_f",)
 

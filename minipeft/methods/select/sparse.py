@@ -18,6 +18,7 @@ import numpy as np
 
 from ...data.batches import load_pairs
 from ...errors import InputError
+from ..about import About
 from ..base import Method
 from ..linear.targets import matches
 from .importance import choose
@@ -38,6 +39,11 @@ class Sparse(Method):
     The gradient of a whole W is formed, and K numbers of it are used: what is saved is the optimizer's
     state, and the file. GPT-2 small: 622,199 parameters, 0.5 %.
     """
+
+    about = About(
+        "sparse", recipe=("fraction=0.025", "importance=fisher", "samples=64"), learning_rate=1e-2,
+        small={"fraction": 0.2},
+    )  # fmt: skip
 
     fraction: float = 0.005
     importance: str = "random"

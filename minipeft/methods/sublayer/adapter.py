@@ -9,9 +9,10 @@ Sources: Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP", s
 here as AdapterHub's `adapters` has them on GPT-2, names and defaults too: no layer norm is in them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...errors import InputError
+from ..about import About
 from ..base import Method
 from .bottleneck import bottleneck, bottleneck_backward, bottleneck_width, check_bottleneck, init_bottleneck
 
@@ -28,6 +29,11 @@ class Adapter(Method):
 
     GPT-2 small: 894,528 parameters, 0.72 %.
     """
+
+    about = About(
+        "adapter", recipe=("reduction_factor=8",), learning_rate=2e-2, section="edits", adapterhub=True,
+        factors=(("_down",), ("_up",)), small={"reduction_factor": 4},
+    )  # fmt: skip
 
     mh_adapter: bool = False
     output_adapter: bool = True
@@ -97,6 +103,10 @@ class Houlsby(Adapter):
 
     GPT-2 small: 1,789,056 parameters, 1.44 %.
     """
+
+    about = replace(
+        Adapter.about, name="houlsby", recipe=("reduction_factor=16",), small={"reduction_factor": 3}
+    )
 
     mh_adapter: bool = True
     non_linearity: str = "swish"

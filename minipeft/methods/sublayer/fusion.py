@@ -18,6 +18,7 @@ import numpy as np
 
 from ...backend import to_host, xp_of
 from ...errors import InputError
+from ..about import About
 from ..base import Method
 from .adapter import Adapter, Houlsby
 from .bottleneck import bottleneck, bottleneck_backward
@@ -29,6 +30,11 @@ class AdapterFusion(Method):
 
     GPT-2 small: 21,252,096 parameters that train, 17.1 %, beside the adapters', which do not.
     """
+
+    about = About(
+        "fusion", compared=False, section="edits", adapterhub=True, factors=(("_down",), ("_up",)),
+        small={"adapters": {"a": Adapter(reduction_factor=4), "b": Adapter(reduction_factor=6)}},
+    )  # fmt: skip
 
     adapters: dict[str, Adapter] = field(default_factory=dict)
     value: bool = True

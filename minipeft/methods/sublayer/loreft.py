@@ -18,6 +18,7 @@ import numpy as np
 
 from ...backend import like, xp_of
 from ...errors import InputError
+from ..about import About
 from ..base import Method
 from .activations import ACTIVATIONS, activation_backward, check_activation
 from .reflections import random_reflections, reflect, reflect_backward
@@ -28,13 +29,18 @@ class LoReFT(Method):
     """layers: "all", or their numbers. prefix_positions, suffix_positions: how many tokens at the beginning
     and at the end of every text are edited; a token in both counts to the end. r: R. orthogonality: False,
     Q is any matrix ("NoReFT"). tied_weights: the same W, b, Q at both ends. subtract_projection: False,
-    without "- y Q" ("DiReFT"). non_linearity: act, see `activations`.
+    without "- y Q" ("DiReFT"). non_linearity: act, see `activations`. dropout: on all of y'.
 
     The end is that of the text at hand, as in AdapterHub: in training that of the completion; in generation
     that of the prompt, and a new token is edited only where it is among the first prefix_positions.
 
     GPT-2 small: 18,444 parameters, 0.01 %; AdapterHub has as many again, for an end without positions.
     """
+
+    about = About(
+        "loreft", recipe=("r=8", "prefix_positions=200", "dropout=0"), learning_rate=2e-2, section="edits",
+        adapterhub=True,
+    )  # fmt: skip
 
     layers: tuple[int, ...] | str = "all"
     prefix_positions: int = 3

@@ -8,7 +8,7 @@ PA". Defaults and names as in AdapterHub's `adapters` ("par_bn"), which on GPT-2
 beside it reads ln_2(x).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .adapter import Adapter
 from .bottleneck import bottleneck, bottleneck_backward
@@ -22,6 +22,10 @@ class ParallelAdapter(Adapter):
 
     GPT-2 small: 7,091,712 parameters, 5.70 %.
     """
+
+    about = replace(
+        Adapter.about, name="parallel_adapter", recipe=("reduction_factor=8",), learning_rate=6e-3, small={}
+    )
 
     reduction_factor: float | dict = 2
     original_ln_before: bool = False

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...files.json_files import read_json
-from .recipes import BASELINES, COMMON, FEW_SHOT, LENGTH, RECIPES, method_of
+from .recipes import BASELINES, COMMON, FEW_SHOT, LENGTH, method_of, recipe_of
 from .sweep import TRAINING, variants
 
 
@@ -102,7 +102,7 @@ class Plan:
         """One run, its command put together."""
         seed, source = self.first_seed if seed is None else seed, self.sources[task]
         label = ",".join(f"{key}={value}" for key, value in variant).replace("/", "_")
-        folder = Path(self.out) / task / name / label / f"seed-{seed}"
+        folder = Path(self.out) / task / name.replace(":", ".") / label / f"seed-{seed}"
         model = f"random:{self.model}" if name == "lora_random" else self.model
         words = ["--model", model, "--device", self.device]
         words += [*(["--quantize", self.quantize] if self.quantize else []), *source]
@@ -118,7 +118,7 @@ class Plan:
 
     def settings_words(self, name, variant, seed):
         """--set and the training options: COMMON, LENGTH, recipe, user's, sweep's; the later ones count."""
-        own, training = RECIPES[name]
+        own, training = recipe_of(name)
         given = {key: value for key, value in variant.items() if key in TRAINING}
         own = dict(setting.split("=", 1) for setting in own) | {
             key: value for key, value in variant.items() if key not in TRAINING

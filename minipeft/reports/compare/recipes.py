@@ -1,35 +1,16 @@
-"""What is compared, with which settings: the one place to change them."""
+"""What is compared, with which settings. A method's own are in its `about`."""
 
 from ...errors import InputError
 from ...methods import METHODS
+from ...methods.about import site
+from ...methods.named import method_class
 
-LORA = ("r=4", "lora_alpha=8", "target_modules=all-linear")
-# A method's own settings, so that it trains 3 % of the embedded model or less where it can be that small, and
-# those of training: rates that did well in short runs on data-to-text, on an earlier state of it.
+LORA = METHODS["lora"].about
+# Each method says its own: settings by which it trains 3 % of the embedded model or less where it can be that
+# small, and a rate that did well in short runs on data-to-text, on an earlier state of the model.
 RECIPES = {
-    "full": ((), {"learning_rate": 1e-3}),
-    "bitfit": ((), {"learning_rate": 6e-2}),
-    "ln_tuning": ((), {"learning_rate": 6e-2}),
-    "layerwise": (("top=2",), {"learning_rate": 4e-3}),
-    "sparse": (("fraction=0.025", "importance=fisher", "samples=64"), {"learning_rate": 1e-2}),
-    "prompt_tuning": (
-        ("num_virtual_tokens=20", "prompt_tuning_init=SAMPLE_VOCAB"),
-        {"learning_rate": 3e-1},
-    ),
-    "p_tuning": ((), {"learning_rate": 3e-2}),
-    "prefix_tuning": ((), {"learning_rate": 1e-1}),
-    "lora": (LORA, {"learning_rate": 1e-2}),
-    "lora_plus": ((*LORA, "loraplus_lr_ratio=4"), {"learning_rate": 5e-3}),
-    "dora": (LORA, {"learning_rate": 1e-2}),
-    "ia3": ((), {"learning_rate": 2e-1}),
-    "vera": (("r=64", "target_modules=all-linear"), {"learning_rate": 2e-1}),
-    "adapter": (("reduction_factor=8",), {"learning_rate": 2e-2}),
-    "houlsby": (("reduction_factor=16",), {"learning_rate": 2e-2}),
-    "parallel_adapter": (("reduction_factor=8",), {"learning_rate": 6e-3}),
-    "loreft": (("r=8", "prefix_positions=200", "dropout=0"), {"learning_rate": 2e-2}),
-    "mam": ((), {"learning_rate": 3e-3}),
-    "unipelt": ((), {"learning_rate": 1e-2}),
-    "lora_random": (LORA, {"learning_rate": 1e-2}),  # LoRA on the model's shape with random weights
+    **{name: cls.about for name, cls in METHODS.items() if cls.about.compared},
+    "lora_random": LORA,  # LoRA on the model's shape with random weights
 }
 BASELINES = ("majority", "copying", "few_shot", "none")  # nothing trains; "none" is the frozen model
 SCORE_ALONE = BASELINES[:3]  # have no loss, and so nothing to say where there is no score
@@ -49,8 +30,13 @@ def names_of(methods, scored=True):
     if not methods or names == ["all"]:
         names = known if methods else names
         return [name for name in names if scored or name not in SCORE_ALONE]
-    if unknown := [name for name in names if name not in known]:
-        raise InputError(f"no method is called {unknown[0]!r}: choose from {', '.join(known)}, or all")
+    for name in names:
+        if name not in known and ":" not in name:
+            raise InputError(
+                f"no method is called {name!r}: choose from {', '.join(known)}, all, or module:Class"
+            )
+        if ":" in name:
+            method_class(name)
     return list(dict.fromkeys(names))
 
 
@@ -59,9 +45,12 @@ def method_of(name):
     return "lora" if name == "lora_random" else name
 
 
+def recipe_of(name):
+    """A method's settings in words, and its settings of training."""
+    about = RECIPES[name] if name in RECIPES else method_class(name).about
+    return about.recipe, {"learning_rate": about.learning_rate}
+
+
 def site_of(name):
-    """Where in the model a method acts: the folder of its file (see methods/base.py); "-" for a baseline."""
-    if name in BASELINES:
-        return "-"
-    folder = METHODS[method_of(name)].__module__.split(".")[-2]
-    return {"select": "base weights", "hybrid": "several"}.get(folder, folder)
+    """Where in the model a method acts (see methods/base.py); "-" for a baseline."""
+    return "-" if name in BASELINES else site(method_class(method_of(name)))

@@ -10,8 +10,7 @@ from dataclasses import fields
 from itertools import product
 
 from ...errors import InputError
-from ...methods import METHODS
-from ...methods.named import make_method
+from ...methods.named import make_method, method_class
 from ...train import Training
 from .recipes import BASELINES, method_of
 
@@ -59,7 +58,7 @@ def settings_of(name):
     """What can be swept for a baseline or method: nothing, or the training options and its own settings."""
     if name in BASELINES:
         return ()
-    return (*TRAINING, *(f.name for f in fields(METHODS[method_of(name)])))
+    return (*TRAINING, *(f.name for f in fields(method_class(method_of(name)))))
 
 
 def variants(sweep, name):

@@ -1,6 +1,5 @@
 """How much the methods after attention and MLP (adapters, LoReFT) edit the residual stream, by layer."""
 
-from ...methods import Adapter, AdapterFusion, LoReFT
 from ..pictures import bar_style, figure, save
 from .section import Section, by_layer, layers
 
@@ -16,7 +15,7 @@ what it edits.
 
 def section(run):
     """Of a run with adapters of any kind or LoReFT; else None."""
-    if not any(isinstance(m, Adapter | AdapterFusion | LoReFT) for m in run.methods):
+    if not run.with_section("edits"):
         return None
     title = "How much the stream is edited"
     if run.measured is None:

@@ -56,6 +56,10 @@ class Run:
         """The methods of the run, one by one: the parts of chains and hybrids."""
         return parts(self.peft.method)
 
+    def with_section(self, name):
+        """The methods that say of themselves that this section explains them."""
+        return with_section(self.methods, name)
+
     @cached_property
     def step(self):
         """What a forward pass reads, the methods' `start` done: no table is left inside its network."""
@@ -65,6 +69,11 @@ class Run:
     def measured(self):
         """What a forward pass over the rows shows: see `probe.measure`. None without rows."""
         return measure(self.peft, self.step, self.pairs) if self.pairs else None
+
+
+def with_section(methods, name):
+    """Those of the methods that say of themselves that the section `name` explains them."""
+    return [m for m in methods if m.about and m.about.section == name]
 
 
 def parts(method):

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ...methods import IA3
 from ...methods.linear.ia3 import input_scale, output_scale
 from ..pictures import figure, save
 from .section import Section, layers
@@ -18,7 +17,7 @@ below it weaker; at 0 it is switched off, and below that turned round.
 
 def section(run):
     """Of a run with IA3; else None."""
-    if not any(isinstance(m, IA3) for m in run.methods):
+    if not run.with_section("scales"):
         return None
     scales = of_layers(run)
     draw(run, scales)

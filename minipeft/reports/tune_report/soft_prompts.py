@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ...methods import PromptTuning, PTuning
 from ..pictures import figure, save
 from .section import Section
 
@@ -26,7 +25,7 @@ vocabulary's, the line in it is their median. Points far above it: the prompt sp
 
 def section(run):
     """Of a run with PromptTuning or PTuning; else None."""
-    prompts = [m for m in run.methods if isinstance(m, PromptTuning | PTuning)]
+    prompts = run.with_section("soft_prompts")
     if not prompts:
         return None
     E = np.concatenate([run.step.tensors[m.table] for m in prompts])  # (P, C)

@@ -12,13 +12,12 @@ Source: Roy & Vetterli 2007, "The effective rank: A measure of effective dimensi
 
 import numpy as np
 
-from ...methods import LoRA, VeRA
+from ...methods import LoRA
 from ...methods.hybrid.gated import GatedLoRA
 from ...speed.quantized import dequantized
 from ..pictures import figure, heat_map, line_style, log_scale, save
 from .section import Section, by_layer, layers
 
-LOW_RANK = (LoRA, VeRA, GatedLoRA)  # DoRA and LoRA+ are LoRA, too
 SMALL = 1e-6  # of the largest: singular values below that are rounding, and not shown
 SHOWN = 64  # singular values in the picture, at most
 TEXT = """
@@ -41,8 +40,8 @@ UniPELT's updates, to queries (q) and values (v), are those of an open gate.
 
 
 def section(run):
-    """Of a run with LoRA, LoRA+, DoRA, PiSSA, VeRA, or UniPELT's LoRA; else None."""
-    low_rank = [m for m in run.methods if isinstance(m, LOW_RANK)]
+    """Of a run with LoRA, LoRA+, DoRA, PiSSA, VeRA, LoHa, or UniPELT's LoRA; else None."""
+    low_rank = run.with_section("updates")
     if not low_rank:
         return None
     numbers = {}
