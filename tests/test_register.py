@@ -103,6 +103,8 @@ def test_a_method_made_in_a_notebook_trains_is_saved_and_read(tmp_path):
     assert type(again.method) is cls and np.array_equal(logits(again), logits(peft))
     exec(SCALE, space)  # the cell runs again
     assert register(space["ColumnScale"]) is METHODS["column_scale"] is not cls
+    peft.save_pretrained(tmp_path)  # an adapter of before is saved all the same
+    assert type(PeftModel.from_pretrained(small_model(), tmp_path).method) is space["ColumnScale"]
 
 
 def test_a_method_in_a_file_of_ones_own_goes_through_the_command_line(folder):

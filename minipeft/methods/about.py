@@ -8,6 +8,7 @@ read. Nothing else has a table of methods. A method of your own takes part in ev
 
 import re
 from dataclasses import dataclass, field, replace
+from inspect import get_annotations
 
 from ..errors import InputError
 from .base import Method
@@ -62,7 +63,7 @@ def register(cls):
     """
     if not (isinstance(cls, type) and issubclass(cls, Method)):
         raise InputError(f"register takes a class made from minipeft.Method, not {cls!r}")
-    if vars(cls).get("__annotations__") and "__dataclass_fields__" not in vars(cls):
+    if get_annotations(cls) and "__dataclass_fields__" not in vars(cls):
         raise InputError(f"{cls.__name__} has settings: write @dataclass above the class")
     check_pairs(cls)
     if "about" not in vars(cls):
@@ -70,10 +71,9 @@ def register(cls):
         inherited = cls.about or About(name)
         cls.about = replace(inherited, name=name, peft_type=None, adapterhub=False)
     name = cls.about.name
-    other = METHODS.get(name, cls)
-    if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+    if name in METHODS and not same(cls, METHODS[name]):
         raise InputError(
-            f"{cls.__name__}: the method {other.__name__} is called {name!r} already: "
+            f"{cls.__name__}: the method {METHODS[name].__name__} is called {name!r} already: "
             "give your class an `about` with another name"
         )
     METHODS[name] = cls
@@ -81,8 +81,13 @@ def register(cls):
 
 
 def is_registered(cls):
-    """Is it this very class that its name stands for?"""
-    return cls.about is not None and METHODS.get(cls.about.name) is cls
+    """Is it this class that its name stands for, or an earlier one that the same lines made?"""
+    return cls.about is not None and cls.about.name in METHODS and same(cls, METHODS[cls.about.name])
+
+
+def same(cls, other):
+    """Are both made by the same lines of code?"""
+    return (cls.__module__, cls.__qualname__) == (other.__module__, other.__qualname__)
 
 
 def about(method):
