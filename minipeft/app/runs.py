@@ -65,11 +65,11 @@ def rows_to_score(task):
     return rows
 
 
-def run(model, method, out, task, seed=0, progress=True, student=None, **settings):
+def run(model, method, out, task, seed=0, progress=True, student=None, resume=False, **settings):
     """Train `method` on `model`, measure it, write everything to the folder `out`. -> the result, a dict.
 
     task: a built-in task, or an `OwnData`. out: the best adapter, settings.json, metrics.jsonl, result.json.
-    student: makes a `distill.Distilled` of the PeftModel, where a teacher helps.
+    student: makes a `distill.Distilled` of the PeftModel, where a teacher helps. resume: as `train` has it.
     """
     data, eval_data = rows_of(task, "train"), rows_of(task, "validation") or None
     on_long = settings.get("on_long", Training.on_long)
@@ -80,7 +80,7 @@ def run(model, method, out, task, seed=0, progress=True, student=None, **setting
         peft = student(peft)
     if test := rows_of(task, "test"):
         load_pairs(test, peft, on_long)  # what cannot be scored is said before the training, not after it
-    history = train(peft, data, eval_data, out, progress, seed=seed, **settings)
+    history = train(peft, data, eval_data, out, progress, resume, seed=seed, **settings)
     result = {
         "method": type(method).__name__,
         "configuration": asdict(method),
@@ -93,12 +93,16 @@ def run(model, method, out, task, seed=0, progress=True, student=None, **setting
         "best": history.best,
         "evals": history.evals,
         "too_long": history.too_long,
+        "skipped": history.skipped,
         "seconds": history.seconds,
         "tokens_per_second": history.tokens_per_second,
         "peak_memory_mb": peak_memory_mb(),
         "adapter_mb": sum(f.stat().st_size for f in Path(out).glob("*.safetensors")) / 1e6,
     }
-    result |= measure(peft, task, progress, on_long)
+    try:
+        result |= measure(peft, task, progress, on_long)
+    except KeyboardInterrupt as stop:
+        raise type(stop)("the training is done, its scores are not") from None
     result["finished"] = time.strftime("%Y-%m-%d %H:%M:%S")
     write_json(Path(out) / "result.json", result)
     return result

@@ -58,11 +58,15 @@ def unload(array):
 
 def write_safetensors(path, tensors, metadata=None):
     """{name: array} -> a safetensors file, written beside it first and then renamed: never half a file."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     host = {name: np.ascontiguousarray(to_host(value)) for name, value in tensors.items()}
     with atomic(path) as temporary:
-        save_file(host, temporary, metadata={"format": "pt"} | (metadata or {}))
+        try:
+            save_file(host, temporary, metadata={"format": "pt"} | (metadata or {}))
+        except SafetensorError as error:  # a full disk, among others
+            raise InputError(f"{path}: cannot be written: {error}") from None
 
 
 def check_tensors(tensors, shapes, where):
