@@ -93,6 +93,10 @@ class SavedRun:
         vars(self.history).update(run["history"])
         self.keeper.best, self.keeper.since_best = run["best"], run["since_best"]
         self.keeper.values = {name: like(first, a) for name, a in part("best/").items()} or None
+        if self.keeper.values:  # the folder may hold one that was found after the state was saved
+            self.keeper.restore()
+            self.model.save_pretrained(self.path.parent)
+            put_tensors(self.model, part("now/"))
 
     def due(self, step):
         """Is it time to save, after so many steps?"""

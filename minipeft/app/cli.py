@@ -50,7 +50,7 @@ def main(argv=None):
         print(f"minipeft: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"minipeft: interrupted; {stop or 'what was written so far is kept'}", file=sys.stderr)
+        print(f"minipeft: interrupted; {str(stop) or 'what was written so far is kept'}", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
 
 

@@ -67,24 +67,23 @@ def train_command(args):
     check_data(args)  # before a large model is loaded
     out = args.out or f"runs/{args.method}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        with run_folder(out):
-            base = load_base(args)
-            task = chosen_task(args, base.tokenizer)
-            model, student = distillation(args, base, out)
-            result = run(
-                model,
-                method,
-                out,
-                task,
-                progress=not args.quiet,
-                student=student,
-                resume=args.resume,
-                **settings,
-            )
+        base = load_base(args)
+        task = chosen_task(args, base.tokenizer)
+        model, student = distillation(args, base, out)
+        result = run(
+            model,
+            method,
+            out,
+            task,
+            progress=not args.quiet,
+            student=student,
+            resume=args.resume,
+            **settings,
+        )
     except KeyboardInterrupt as stop:
         more = [*([] if args.out else ["--out", out]), *([] if args.resume else ["--resume"])]
         command = shlex.join(["minipeft", *args.words, *more])
-        raise type(stop)(f"{stop or 'before the first step'}; go on with: {command}") from None
+        raise type(stop)(f"{str(stop) or 'before the first step'}; go on with: {command}") from None
     lines = [
         f"trainable {result['trainable']:,} of {result['parameters']:,} parameters",
         f"{result['steps']} steps in {result['seconds']:.1f} s, {result['tokens_per_second']:,.0f} tokens/s, "
@@ -330,7 +329,8 @@ def distillation(args, model, out):
     if args.student_layers:
         model = student_of(teacher.merge_and_unload(), args.student_layers)
         model.name = str(Path(out) / "student")  # an adapter's folder holds no base: here it is
-        model.save_pretrained(model.name)
+        with run_folder(out):
+            model.save_pretrained(model.name)
     return model, lambda peft: Distilled(peft, teacher, args.temperature, args.distill_weight)
 
 

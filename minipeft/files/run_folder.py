@@ -29,7 +29,8 @@ class RunFolder:
 def run_folder(path):
     """Hold a folder, made if need be, for this process alone.
 
-    The lock ends with the process, however that ends; who holds it may do so again. None: there is no folder, and nothing to hold.
+    The lock ends with the process, however that ends; who holds it may do so again. None: there is no
+    folder, and nothing to hold.
     Raises InputError where another run has it, or it cannot be written.
     """
     if path is None:

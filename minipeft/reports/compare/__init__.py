@@ -44,7 +44,8 @@ def compare(
 
     Returns what results.json holds: {"rows": the table, "runs": all results, "findings", "versions", ...}.
     What `out` holds already from the same command, data, base and code is not run again: see `Run.content`.
-    Raises InputError for bad settings before any run, and where every run failed; KeyboardInterrupt, after Ctrl-C, with how many runs there are.
+    Raises InputError for bad settings before any run, and where every run failed; KeyboardInterrupt, after
+    Ctrl-C, with how many runs there are.
     """
     names = names_of(methods, scored)
     if list(methods or ()) == ["all"]:
