@@ -1,4 +1,4 @@
-"""A program that trains in processes which it kills: `python killed.py FOLDER NAME...`, a line of JSON for each.
+"""A program that trains in processes which it kills: `python killed.py FOLDER NAME...`, a JSON line for each.
 
 Every sitting is a fork, so that it begins in milliseconds. It dies by SIGKILL at a moment drawn at random: in
 a step, when half of a file is written, just before it takes its place, just after, or when a clock says so.
