@@ -17,22 +17,16 @@ from unittest.mock import patch
 
 import numpy as np
 
-from minipeft import GPT2, AdamW, Full, LoRA, PeftModel, gpt2, ops, optim, pack, peft_model
+from minipeft import GPT2, AdamW, Full, LoRA, PeftModel, ops, optim, pack, peft_model
 from minipeft.data.batches import batches, load_pairs
 from minipeft.files.tokenizer import load_tokenizer
+from minipeft.speed import fast
+from minipeft.step import Step
 
 
-def tanh_gelu(u, wants=frozenset()):
-    """GELU as the formula has it, with tanh."""
-    y, slope = np.empty_like(u), np.empty_like(u) if "x" in wants else None
-    k, a = ops.GELU_K, ops.GELU_A
-    for r in ops.row_blocks(u):
-        x = u[r]
-        t = np.tanh(k * (x + a * x * x * x))
-        y[r] = 0.5 * x * (1 + t)
-        if slope is not None:
-            slope[r] = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * k * (1 + 3 * a * x * x)
-    return y, slope
+def plain(*names):
+    """A context in which these fast operations are the plain ones."""
+    return patch.multiple(fast, **{name: getattr(ops, name) for name in names})
 
 
 def padded(batch):
@@ -58,7 +52,7 @@ MEASURES = {  # what it is: (the work, the context that undoes it, what the batc
     "the head on labelled rows alone": ("a pass", None, all_labelled),
     "no gradient, and nothing kept, for what is frozen": (
         "a pass",
-        lambda: patch.object(gpt2.Step, "wants", lambda step, place: {"weight", "bias", "x"}),
+        lambda: patch.object(Step, "wants", lambda step, place: {"weight", "bias", "x"}),
         None,
     ),
     "a thread for each share of the batch, not threads inside BLAS": (
@@ -66,19 +60,14 @@ MEASURES = {  # what it is: (the work, the context that undoes it, what the batc
         lambda: patch.object(peft_model, "num_shards", lambda array: 1),
         None,
     ),
-    "elementwise work in blocks that fit the L2 cache": (
-        "a pass",
-        lambda: patch.object(ops, "L2_BYTES", 1 << 40),
-        None,
-    ),
-    "the head in chunks of 512 rows, not 64": ("a pass", lambda: patch.object(ops, "HEAD_ROWS", 64), None),
-    "GELU by a sigmoid, in place": ("a pass", lambda: patch.object(ops, "gelu", tanh_gelu), None),
+    "the head in chunks of 512 rows, not 64": ("a pass", lambda: patch.object(fast, "HEAD_ROWS", 64), None),
+    "GELU by a sigmoid, in place": ("a pass", lambda: plain("gelu", "gelu_backward"), None),
     "clipping and AdamW on all cores": (
         "an update of all weights",
         lambda: patch.object(optim, "THREADED_BYTES", 1 << 60),
         None,
     ),
-    "few rows, row by row": ("8 tokens for 4 prompts", lambda: patch.object(ops, "FEW_ROWS", 0), None),
+    "few rows, row by row": ("8 tokens for 4 prompts", lambda: patch.object(fast, "FEW_ROWS", 0), None),
 }
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from .errors import InputError
 
 
@@ -72,7 +74,24 @@ SIZES = {  # the published checkpoints; each is GPT-2 small but for these
 
 
 def config_of_size(name):
-    """The configuration of a published size. Raises InputError for a name that is none."""
+    """The configuration of a published size. Raises InputError for an unknown name."""
     if name not in SIZES:
         raise InputError(f"no published GPT-2 is called {name!r}: choose from {', '.join(SIZES)}")
     return GPT2Config(**SIZES[name])
+
+
+def check_sequences(sequences, config, virtual=0, to_come=0):
+    """Raise InputError for the first sequence of token ids that is empty, too long, or has an unknown id.
+
+    virtual: rows that a method puts in front of each;  to_come: tokens that are to be generated.
+    """
+    for i, ids in enumerate(sequences):
+        ids = np.asarray(ids)
+        if len(ids) == 0:
+            raise InputError(f"sequence {i} is empty: a model needs at least one token")
+        if ids.min() < 0 or ids.max() >= config.vocab_size:
+            unknown = ids[(ids < 0) | (ids >= config.vocab_size)][0]
+            raise InputError(f"sequence {i}: token id {unknown} is not in 0 ... {config.vocab_size - 1}")
+        if virtual + len(ids) + to_come > config.n_positions:
+            parts = f"{virtual} virtual + {len(ids)} tokens" + (f" + {to_come} to come" if to_come else "")
+            raise InputError(f"sequence {i}: {parts} do not fit the model's {config.n_positions} positions")

@@ -82,7 +82,7 @@ def distill_loss_backward(dloss, cache):
     if cache is None:
         return None, {}
     x, W, dz, wants = cache
-    dz *= dloss  # no one else has it
+    dz = dloss * dz
     return dz @ W if "x" in wants else None, {"weight": dz.T @ x} if "weight" in wants else {}
 
 
@@ -138,7 +138,7 @@ class Distilled(PeftModel):
 
     def loss(self, batch):
         """The mean mixed loss over the batch's labelled tokens, as a float, without gradients or dropout."""
-        self.check_batch(batch, self.num_virtual_tokens)
+        self.check_batch(batch)
         batch = self._compared(batch)
         step = self.step()
         x, labels, _ = gpt2.predictions(batch, step)

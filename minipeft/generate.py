@@ -6,6 +6,7 @@ import numpy as np
 
 from . import gpt2
 from .backend import like, to_host, xp_of
+from .config import check_sequences
 from .errors import InputError
 from .layout import pack_ids
 
@@ -53,7 +54,7 @@ def logits(model, sequences, adapters=None):
 
     adapters: of a mixed batch, see `Layout`.
     """
-    check(sequences, model.config, model.num_virtual_tokens)
+    check_sequences(sequences, model.config, model.num_virtual_tokens)
     step = model.step()
     ids, layout = pack_ids(sequences, adapters)
     x, layout, _ = gpt2.forward(like(step.weights["wte.weight"], ids), layout, step)
@@ -72,21 +73,6 @@ def next_logits(step, sequences, adapters=None):
     x, layout, _ = gpt2.forward(like(step.weights["wte.weight"], ids), layout, step)
     last = np.array([b - 1 for _, b in layout.spans])
     return to_host(gpt2.logits(x[like(x, last)], step))
-
-
-def check(sequences, config, P, max_new_tokens=0):
-    """Raise InputError where a sequence, P rows in front, is empty or too long, or has an id of no token."""
-    for i, ids in enumerate(sequences):
-        if len(ids) == 0:
-            raise InputError(f"sequence {i} is empty: a model needs at least one token to go on from")
-        if min(ids) < 0 or max(ids) >= config.vocab_size:
-            bad = next(t for t in ids if not 0 <= t < config.vocab_size)
-            raise InputError(f"sequence {i}: token id {bad} is not in 0 ... {config.vocab_size - 1}")
-        if P + len(ids) + max_new_tokens > config.n_positions:
-            raise InputError(
-                f"sequence {i}: {P} virtual + {len(ids)} tokens + {max_new_tokens} to come "
-                f"are more than the model's {config.n_positions} positions"
-            )
 
 
 # --------------------------------------------------------------------------------------------- decoding
@@ -126,7 +112,7 @@ def generate_ids(
         raise InputError(f"top_p must be above 0 and at most 1, not {top_p}")
     if not repetition_penalty > 0:
         raise InputError(f"repetition_penalty must be above 0, not {repetition_penalty}: 1 changes nothing")
-    check(prompts, model.config, model.num_virtual_tokens, max_new_tokens)
+    check_sequences(prompts, model.config, model.num_virtual_tokens, max_new_tokens)
     if num_beams > 1:
         if do_sample:
             raise InputError("beam search does not sample: leave out one of num_beams and do_sample")

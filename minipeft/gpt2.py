@@ -71,13 +71,11 @@ def attn(x, layer, step):
     C = step.config.n_embd
     q, k, v = qkv[:, :C], qkv[:, C : 2 * C], qkv[:, 2 * C :]  # views (N, C)
     k, v, key_layout, kv = step.method.keys_values(layer, k, v, layout, a, step)  # SITE keys_values
-    k, v, spans = (
-        (k, v, key_layout.spans) if step.kv_cache is None else step.kv_cache.append(layer, k, v, key_layout)
-    )
-    wants = step.wants(f"{name}.attention")
-    o, att = step.ops.attention(
-        q, k, v, layout.spans, spans, step.config.n_head, step.p_drop, step.rng, wants
-    )
+    spans = key_layout.spans
+    if step.kv_cache is not None:
+        k, v, spans = step.kv_cache.append(layer, k, v, key_layout)
+    H, wants = step.config.n_head, step.wants(f"{name}.attention")
+    o, att = step.ops.attention(q, k, v, layout.spans, spans, H, step.p_drop, step.rng, wants)
     h, c_proj = linear_at(f"{name}.c_proj", o, step)
     h, drop = step.ops.dropout(h, step.p_drop, step.rng)
     h, site = step.method.sublayer(name, x, h, step)  # SITE sublayer

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from .config import check_sequences
 from .errors import InputError
 from .generate import generate, generate_ids, logits
 from .methods.mixed import Mixed
@@ -70,7 +71,7 @@ class MixedModel:
 
     def scores(self, batch):
         """As PeftModel's."""
-        self.peft.check_batch(batch, self.num_virtual_tokens)
+        check_sequences(batch.sequences, self.config, self.num_virtual_tokens)
         batch = batch.take(self.order)
         batch.layout = replace(batch.layout, adapters=self.adapters)
         return self.peft.scores_in(self.step(), batch, self.order)

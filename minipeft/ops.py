@@ -197,26 +197,30 @@ def lm_logits(x, W):
 
 
 def lm_loss(x, W, labels, wants=frozenset()):
-    r"""The head and its cross-entropy in one: $\ell = -\sum_m \log \mathrm{softmax}(x_m W^T)_{labels_m}$.
+    r"""The head and its loss: $\ell = \sum_m (\log \sum_v e^{z_{mv}} - z_{m,labels_m})$, $z = x W^T$.
 
-    x (M, C): the rows that have a label; W (V, C); labels (M,) -> the SUM over rows, a 0-d array.
+    That is minus the log-probability of the labels. x (M, C): the rows that have a label; W (V, C); labels
+    (M,) -> the SUM over rows, a 0-d array.
     """
-    logp = log_softmax(x @ W.T)  # (M, V)
-    at_label = xp_of(x).arange(len(x)), labels
-    return -logp[at_label].sum(dtype=np.float64), (x, W, logp, at_label, wants) if wants else None
+    xp, at_label = xp_of(x), (xp_of(x).arange(len(x)), labels)
+    z = x @ W.T  # (M, V)
+    z = z - z.max(1, keepdims=True)  # the loss is the same, and e^z cannot overflow
+    e = xp.exp(z)
+    total = e.sum(1, keepdims=True)  # (M, 1)
+    loss = (xp.log(total[:, 0]) - z[at_label]).sum(dtype=np.float64)
+    return loss, (x, W, e / total, at_label, wants) if wants else None
 
 
 def lm_loss_backward(dloss, cache):
     r"""dloss, a number -> dx (M, C), or None if not wanted, and the gradient of W (V, C).
 
-    forward: $z = x W^T$; of the loss $dz = \mathrm{softmax}(z) - onehot(labels)$.
+    forward: $z = x W^T$; of the loss $dz = p - onehot(labels)$, $p = \mathrm{softmax}(z)$.
     """
     if cache is None:
         return None, {}
-    x, W, logp, at_label, wants = cache
-    dz = xp_of(logp).exp(logp)  # softmax (M, V)
-    dz[at_label] -= 1
-    dz *= dloss
+    x, W, p, at_label, wants = cache
+    dz = dloss * p  # (M, V)
+    dz[at_label] -= dloss
     return dz @ W if "x" in wants else None, {"weight": dz.T @ x} if "weight" in wants else {}
 
 

@@ -3,11 +3,14 @@
 import math
 from itertools import chain
 
+import numpy as np
+
 from .backend import xp_of
 from .errors import InputError
 from .speed.fast import row_blocks
 from .speed.parallel import map_shards, num_shards
 
+BLOCK_BYTES = 1 << 19  # an update works through blocks of this size: they stay in the L2 cache
 THREADED_BYTES = 1 << 24  # with fewer bytes than this to change, waking threads takes longer than it saves
 
 
@@ -85,11 +88,16 @@ def divide(grads, number):
 
 def for_blocks(f, arrays):
     """[f(name, rows), ...] for {name: array}: blocks of rows that fit the L2 cache, dealt out to threads."""
-    blocks = [(name, r) for name, a in arrays.items() for r in row_blocks(a)]
+    blocks = [(name, r) for name, a in arrays.items() for r in blocks_of(a)]
     much = sum(a.nbytes for a in arrays.values()) > THREADED_BYTES
     n = num_shards(next(iter(arrays.values()))) if much else 1
     parts = map_shards(lambda part: [f(*block) for block in part], [blocks[i::n] for i in range(n)])
     return list(chain(*parts))
+
+
+def blocks_of(array):
+    """Slices over the rows of an array, each BLOCK_BYTES at most; on a GPU one for all."""
+    return row_blocks(array, BLOCK_BYTES) if xp_of(array) is np else [slice(None)]
 
 
 def linear_schedule(t):

@@ -9,6 +9,7 @@ import numpy as np
 from . import gpt2
 from .attached import Attached
 from .backend import like, to_host
+from .config import check_sequences
 from .errors import InputError
 from .files.adapters import load_adapter, save_adapter
 from .files.content import configuration_of, content_of
@@ -182,7 +183,7 @@ class PeftModel:
 
         The batch is split into one shard per core, each with a forward and backward of its own.
         """
-        self.check_batch(batch, self.num_virtual_tokens)
+        self.check_batch(batch)
         step, cache = self._start(grad_enabled=True, p_drop=dropout)
         blocks = CHECKPOINTED if checkpointing else (gpt2.block, gpt2.block_backward)
         shards = batch.split(self.num_shards)
@@ -208,7 +209,7 @@ class PeftModel:
 
         In the order of the batch, although each core has a shard of it.
         """
-        self.check_batch(batch, self.num_virtual_tokens)
+        self.check_batch(batch)
         return self.scores_in(self.step(), batch)
 
     def scores_in(self, step, batch, numbers=None):
@@ -237,15 +238,9 @@ class PeftModel:
         """Into how many parts a batch is split: one for each core, one in all on a GPU."""
         return num_shards(self.weights["wte.weight"])
 
-    def check_batch(self, batch, P):
-        """Raise InputError where a sequence, P rows in front, does not fit the model, or has a wrong id."""
-        longest = max(batch.layout.lengths)
-        if P + longest > self.config.n_positions:
-            raise InputError(
-                f"{P} virtual + {longest} tokens do not fit the model's {self.config.n_positions} positions"
-            )
-        if batch.ids.max() >= self.config.vocab_size or batch.ids.min() < 0:
-            raise InputError(f"a token id of the batch is not in 0 ... {self.config.vocab_size - 1}")
+    def check_batch(self, batch):
+        """Raise InputError where a sequence, with what the method puts in front, does not fit the model."""
+        check_sequences(batch.sequences, self.config, self.num_virtual_tokens)
 
     # ----------------------------------------------------------------------------------------- generation
 
@@ -271,8 +266,7 @@ class PeftModel:
 
         A quantised base is dequantised first: what comes out has floats for all weights.
         """
-        weights = self.step().weights  # `start` may have to bring the selected ones up to date
-        weights = {name: dequantized(W) for name, W in weights.items()}
+        weights = {name: dequantized(W) for name, W in self.weights.items()}
         weights = weights | {name: weights[name].copy() for name in self.selected}  # training may go on
         weights |= self.method.merge(weights, self.tensors)
         return self.model.with_weights(weights)

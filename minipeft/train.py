@@ -95,7 +95,7 @@ class History:
 def train(model, data, eval_data=None, output_dir=None, progress=True, resume=False, **settings):
     """Train `model.trainable` in place. -> History.
 
-    data, eval_data: a file (see rows.py), rows, or pairs of token ids. settings: the fields of `Training`.
+    data, eval_data: a file (see data/rows.py), rows, or pairs of token ids. settings: fields of `Training`.
     With eval_data the best adapter by evaluation loss is what the model holds at the end; with output_dir
     it is also written there whenever a better one is found, next to settings.json and metrics.jsonl.
     resume: go on from the state that output_dir holds of this very run (see resume.py), to the same bits as

@@ -4,7 +4,8 @@ from collections import Counter
 
 import numpy as np
 
-from minipeft import GPT2, GPT2Config, ops, pack
+from minipeft import GPT2, GPT2Config, pack
+from minipeft.speed import fast
 
 CONFIG = GPT2Config(vocab_size=61, n_positions=24, n_embd=12, n_layer=3, n_head=3, n_inner=20)
 
@@ -49,13 +50,13 @@ def scramble(arrays, seed=0, scale=0.3):
 
 def count_products(monkeypatch):
     """A running count of what the backward of linear layers forms: gradients of "x", "weight" and "bias"."""
-    formed, backward = Counter(), ops.linear_backward
+    formed, backward = Counter(), fast.linear_backward
 
     def counted(dy, cache):
         dx, grads = backward(dy, cache)
         formed.update((["x"] if dx is not None else []) + list(grads))
         return dx, grads
 
-    monkeypatch.setattr(ops, "linear_backward", counted)
+    monkeypatch.setattr(fast, "linear_backward", counted)
     monkeypatch.setenv("MINIPEFT_THREADS", "1")  # each shard would form them again
     return formed

@@ -5,7 +5,8 @@ import pytest
 from every_method import CASES, LAST_TOKENS
 from small import logits, scramble, small_batch, small_model, snapshot, texts
 
-from minipeft import IA3, Adapter, BitFit, InputError, LoRA, PeftModel, PrefixTuning, PromptTuning, ops
+from minipeft import IA3, Adapter, BitFit, InputError, LoRA, PeftModel, PrefixTuning, PromptTuning
+from minipeft.speed import fast
 
 BASE = "__base__"
 
@@ -147,8 +148,8 @@ def test_what_changes_the_base_cannot_share_a_batch(name):
 
 def test_the_base_is_run_once(monkeypatch):
     """As many products of linear layers as for one adapter: 4 in each of 3 layers."""
-    calls, linear = [], ops.linear
-    monkeypatch.setattr(ops, "linear", lambda *args: calls.append(1) or linear(*args))
+    calls, linear = [], fast.linear
+    monkeypatch.setattr(fast, "linear", lambda *args: calls.append(1) or linear(*args))
     model_with(a=LoRA(r=2), b=IA3(), c=PromptTuning(2)).mixed(["a", "b", "c", BASE]).logits(
         texts((3, 4, 2, 5))
     )

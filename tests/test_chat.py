@@ -87,7 +87,7 @@ def test_errors_are_one_line_and_the_chat_goes_on(chat, served):
         "/set size=3": "there is no setting 'size': choose from keep, max_new_tokens",
         "/set top_k=many": "top_k must be a whole number, not 'many'",
         "/set keep=3": "keep must be true or false, not '3'",
-        "name : " * 200: "more than the model's 320 positions",
+        "name : " * 200: "do not fit the model's 320 positions",
     }
     out, err = chat(*bad, "name :")
     for line, message in zip(err.splitlines(), bad.values(), strict=True):

@@ -16,6 +16,7 @@ from minipeft.backend import to_host
 from minipeft.distill import Distilled
 from minipeft.reports.compare.plan import Plan
 from minipeft.reports.compare.sweep import read_sweep
+from minipeft.speed.checkpointing import checkpointed_block
 
 
 def with_dropout(method):
@@ -63,7 +64,9 @@ def test_the_masks_of_blocks_and_shards_are_not_the_same():
     step = PeftModel(small_model()).step()
     seeds = [[7, shard] for shard in (0, 1)] + [[8, 0]]
     parts = [
-        replace(step, seeds=s).with_dropout_rng(part) for s in seeds for part in range(CONFIG.n_layer + 1)
+        replace(step, dropout_seeds=s).with_dropout_rng(part)
+        for s in seeds
+        for part in range(CONFIG.n_layer + 1)
     ]
     assert len({part.rng.random() for part in parts}) == len(parts)
 
@@ -89,7 +92,7 @@ def test_training_with_it_ends_at_the_same_weights():
 
 def test_each_block_keeps_its_input_alone_and_those_below_what_trains_nothing():
     peft, batch = PeftModel(small_model(), LoRA(r=2, target_modules=("h.1.mlp.c_proj",))), small_batch()
-    _, _, caches = gpt2.forward(batch.ids, batch.layout, peft.step(grad_enabled=True, checkpointing=True))
+    _, _, caches = gpt2.forward(batch.ids, batch.layout, peft.step(grad_enabled=True), checkpointed_block)
     _, below, *kept = caches
     assert below is None and len(kept) == 2
     assert all(x.shape == (len(batch.ids), CONFIG.n_embd) for x, *_ in kept)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from folders import ROWS, write_adapters, write_model
 
-from minipeft import GPT2, GPT2Config, PeftModel, ops
+from minipeft import GPT2, GPT2Config, PeftModel
 from minipeft.app.cli import main
+from minipeft.speed import fast
 from minipeft.tasks import TASKS, named
 from minipeft.tasks.show import readable
 
@@ -258,7 +259,7 @@ def test_gradcheck_passes(method, folder, capsys):
 
 
 def test_gradcheck_fails_with_code_1_on_a_wrong_backward(folder, capsys, monkeypatch):
-    monkeypatch.setattr(ops, "gelu_backward", lambda dy, slope: dy * slope * 1.0001)
+    monkeypatch.setattr(fast, "gelu_backward", lambda dy, slope: dy * slope * 1.0001)
     args = ["gradcheck", "--model", folder, "--set", "r=2", "--quiet", "--elements", 0]
     code, out, _ = call(capsys, *args)
     assert code == 1 and "WRONG  h.0.attn.c_attn.lora_A" in out and "FAILED: worst" in out
@@ -310,7 +311,7 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "compare --train {}/train.jsonl": "compare needs --eval",
     "evaluate --model {} --adapter {}/none": "no adapter_config.json there",
     "evaluate --model {} --data {}/broken.jsonl": "broken.jsonl, line 2",
-    "generate --model {} x --max-new-tokens 999": "more than the model's 320 positions",
+    "generate --model {} x --max-new-tokens 999": "do not fit the model's 320 positions",
     "generate --model {} x --device cuda": "device 'cuda' needs",
     "generate --model {} x --adapter a={}/bias --adapter a={}/prefix": "two adapters are called 'a'",
     "generate --model {} x --adapter none={}/bias": "write name=folder; none is the base",

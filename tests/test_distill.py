@@ -23,7 +23,6 @@ from minipeft import (
     PeftModel,
     evaluate,
     gradcheck,
-    ops,
     pack,
     train,
 )
@@ -32,6 +31,7 @@ from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.embed.prompt_tuning import PromptTuning
 from minipeft.methods.keys_values.prefix_tuning import PrefixTuning
 from minipeft.methods.linear.dora import DoRA
+from minipeft.speed import fast
 
 RNG = np.random.default_rng(0)
 PAIRS = [([], ids) for ids in texts((6, 5, 7, 4, 8, 3))]
@@ -100,38 +100,42 @@ def test_a_student_with_no_or_more_blocks_than_its_teacher_is_refused(n):
 @pytest.mark.parametrize("tau, weight", [(1, 0.5), (2.5, 0.7), (0.6, 1), (3, 0)])
 def test_distill_loss(head_rows, tau, weight, monkeypatch):
     """Value and derivatives; the student's width is not the teacher's; nothing given is written to."""
-    monkeypatch.setattr(ops, "HEAD_ROWS", head_rows)
-    monkeypatch.setattr(ops, "L2_BYTES", 200)  # blocks of two rows
+    monkeypatch.setattr(fast, "HEAD_ROWS", head_rows)
+    mixed_loss, backward = fast.in_chunks(distill_loss, distill_loss_backward)
     y = np.array([1, 4, 4, 0, 10, 3, 2])
     given = [RNG.standard_normal(shape) for shape in ((7, 5), (11, 5), (7, 3), (11, 3))]
     x, W, x_t, W_t = given
     for a in (*given, y):
         a.setflags(write=False)
-    f = lambda: distill_loss(*given, y, tau, weight)[0]
+    shared = {"W": W, "W_t": W_t, "temperature": tau, "weight": weight}
+    f = lambda: distill_loss(x, x_t, y, **shared)[0]
     assert np.isclose(f(), 7 * mixed(x @ W.T, x_t @ W_t.T, y, tau, weight), rtol=1e-13)
-    _, cache = distill_loss(*given, y, tau, weight, frozenset({"x", "weight"}))
-    dx, grads = distill_loss_backward(1, cache)
+    loss, cache = mixed_loss(x, x_t, y, wants=frozenset({"x", "weight"}), **shared)
+    assert np.isclose(loss, f(), rtol=1e-13)
+    dx, grads = backward(1, cache)
     for a, grad in ((x, dx), (W, grads["weight"])):
         a.setflags(write=True)
         assert check_array(f, a, grad, RNG) < TOLERANCE
-    assert np.array_equal(distill_loss_backward(3, cache)[0], 3 * dx)
+    assert np.array_equal(backward(3, cache)[0], 3 * dx)
 
 
 def test_scores_far_apart_do_not_overflow():
     x, x_t, W = np.array([[1e4, -1e4]]), np.array([[-1e4, 1e4]]), np.eye(3, 2)
-    loss, cache = distill_loss(x, W, x_t, W, np.array([1]), 2.0, 0.5, frozenset({"x"}))
-    assert np.isfinite(loss) and np.isfinite(cache[0]).all()
+    loss, cache = distill_loss(x, x_t, np.array([1]), W, W, 2.0, 0.5, frozenset({"x"}))
+    assert np.isfinite(loss) and np.isfinite(distill_loss_backward(1, cache)[0]).all()
 
 
 def test_logits_of_all_rows_never_exist(monkeypatch):
     """The largest array made is a chunk of logits."""
     import tracemalloc
 
-    monkeypatch.setattr(ops, "HEAD_ROWS", 16)
+    monkeypatch.setattr(fast, "HEAD_ROWS", 16)
     N, C, V = 2048, 4, 2000
-    arrays = [RNG.standard_normal((n, C)) for n in (N, V, N, V)]
+    x, W, x_t, W_t = (RNG.standard_normal((n, C)) for n in (N, V, N, V))
+    mixed_loss, _ = fast.in_chunks(distill_loss, distill_loss_backward)
+    shared = {"W": W, "W_t": W_t, "temperature": 2.0, "weight": 0.5}
     tracemalloc.start()
-    distill_loss(*arrays, np.zeros(N, int), 2.0, 0.5, frozenset({"x", "weight"}))
+    mixed_loss(x, x_t, np.zeros(N, int), wants=frozenset({"x", "weight"}), **shared)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.2 * N * V * 8

@@ -115,7 +115,7 @@ def test_repetition_penalty_divides_positive_and_multiplies_negative_scores():
     [
         ([], {}, "sequence 0 is empty"),
         ([1, 99], {}, "token id 99 is not in 0 ... 60"),
-        ([1] * 20, {"max_new_tokens": 9}, "20 tokens \\+ 9 to come are more than the model's 24 positions"),
+        ([1] * 20, {"max_new_tokens": 9}, "20 tokens \\+ 9 to come do not fit the model's 24 positions"),
         ([1], {"do_sample": True, "temperature": 0}, "temperature must be above 0"),
         ([1], {"do_sample": True, "top_p": 0}, "top_p must be above 0"),
         ([1], {"num_beams": 0}, "num_beams"),

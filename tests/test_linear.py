@@ -23,7 +23,7 @@ from against import (
 from every_method import BOTH, CASES
 from small import CONFIG, logits, scramble, small_batch, small_model, texts
 
-from minipeft import InputError, LoRA, PeftModel, ops, pack, train
+from minipeft import InputError, LoRA, PeftModel, pack, train
 from minipeft.files.json_files import read_json
 from minipeft.files.tensors import read_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
@@ -31,6 +31,7 @@ from minipeft.methods.linear.dora import DoRA
 from minipeft.methods.linear.ia3 import IA3
 from minipeft.methods.linear.lora_plus import LoRAPlus
 from minipeft.methods.linear.vera import VeRA
+from minipeft.speed import fast
 
 # -------------------------------------------------------------------------------------------- each by itself
 
@@ -164,7 +165,7 @@ def test_doras_weight_has_columns_of_its_magnitudes():
 
 
 def test_the_backward_of_ia3_stops_at_the_input_of_its_lowest_layer(monkeypatch):
-    monkeypatch.setattr(ops, "gelu_backward", lambda *args: pytest.fail("below the lowest place"))
+    monkeypatch.setattr(fast, "gelu_backward", lambda *args: pytest.fail("below the lowest place"))
     peft = PeftModel(small_model(), CASES["ia3, one input high up"])
     _, grads = peft.loss_and_grads(small_batch())
     assert (
@@ -298,7 +299,7 @@ def test_with_dropout_loss_and_gradients_are_those_of_peft(folder, monkeypatch):
         mask = np.broadcast_to((np.arange(x.shape[1]) % 4 != 0) / 0.75, x.shape) if p else None
         return (x, None) if mask is None else (x * mask, mask)
 
-    monkeypatch.setattr(ops, "dropout", dropout)
+    monkeypatch.setattr(fast, "dropout", dropout)
     true, key = reference(folder), "dropout "
     loss, grads = tiny(folder).loss_and_grads(pack(BATCHES[0]), seed=0)
     assert loss == pytest.approx(float(true["dropout loss"]), rel=EXACT)

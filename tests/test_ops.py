@@ -1,15 +1,29 @@
-"""Every op: its backward is the derivative of its forward, in float64; it writes into nothing it is given."""
+"""Every op, plain and fast: its backward is its forward's derivative, in float64; it writes into no input.
+
+And the fast ones give what the plain ones give, to 1e-12, forward and backward, on odd shapes.
+"""
+
+import inspect
 
 import numpy as np
 import pytest
+from small import small_model
 
-from minipeft import ops
+from minipeft import GPT2, InputError, LoRA, PeftModel
+from minipeft import ops as plain
 from minipeft.gradcheck import check_array
 from minipeft.layout import Layout, prepend, prepend_backward
+from minipeft.speed import fast
 
 RNG = np.random.default_rng(0)
 ALL = frozenset({"x", "weight", "bias"})
 TOLERANCE = 1e-7
+
+
+@pytest.fixture(params=[plain, fast], ids=["plain", "fast"])
+def ops(request):
+    """The two modules of operations, one after the other."""
+    return request.param
 
 
 def array(*shape):
@@ -40,7 +54,7 @@ def with_x(result):
     return {"x": dx, **grads}
 
 
-def test_linear():
+def test_linear(ops):
     inputs = {"x": array(7, 5), "weight": array(5, 3), "bias": array(3)}
     check_op(
         lambda x, weight, bias: ops.linear(x, weight, bias, ALL),
@@ -51,16 +65,15 @@ def test_linear():
 
 @pytest.mark.parametrize("rows", [1, 2, 8, 9])
 def test_a_few_rows_times_a_large_matrix_go_block_by_block(rows, monkeypatch):
-    x, dy, W = array(rows, 30), array(rows, 20), array(30, 20)
-    true, true_transposed = ops.times(x, W), ops.times_transposed(dy, W)
-    monkeypatch.setattr(ops, "FEW_BYTES", 7 * W[:1].nbytes)  # five blocks, the last one smaller
-    assert ops.few_rows(x, W) == ops.few_rows(dy, W) == (1 < rows <= 8)
-    assert np.allclose(ops.times(x, W), true, rtol=0, atol=1e-13)
-    assert np.allclose(ops.times_transposed(dy, W), true_transposed, rtol=0, atol=1e-13)
-    assert not ops.few_rows(x, W[:7])  # one block: BLAS does it at once
+    x, W, b = array(rows, 30), array(30, 20), array(20)
+    monkeypatch.setattr(fast, "FEW_BYTES", 7 * W[:1].nbytes)  # five blocks, the last one smaller
+    assert fast.few_rows(x, W) == (1 < rows <= 8)
+    assert np.allclose(fast.linear(x, W, b)[0], plain.linear(x, W, b)[0], rtol=0, atol=1e-13)
+    assert np.allclose(fast.lm_logits(x, W.T.copy()), plain.lm_logits(x, W.T), rtol=0, atol=1e-13)
+    assert not fast.few_rows(x, W[:7])  # one block: BLAS does it at once
 
 
-def test_layer_norm():
+def test_layer_norm(ops):
     inputs = {"x": array(4, 9) * 3 + 1, "weight": array(9), "bias": array(9)}
     check_op(
         lambda x, weight, bias: ops.layer_norm(x, weight, bias, 1e-5, ALL),
@@ -69,7 +82,7 @@ def test_layer_norm():
     )
 
 
-def test_gelu():
+def test_gelu(ops):
     check_op(
         lambda x: ops.gelu(x, ALL),
         lambda dy, cache: {"x": ops.gelu_backward(dy, cache)},
@@ -77,7 +90,7 @@ def test_gelu():
     )
 
 
-def test_gelu_is_the_tanh_form():
+def test_gelu_is_the_tanh_form(ops):
     x = np.linspace(-5, 5, 101)[:, None]
     expected = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
     assert np.allclose(ops.gelu(x)[0], expected, rtol=1e-14, atol=1e-15)
@@ -85,7 +98,7 @@ def test_gelu_is_the_tanh_form():
 
 @pytest.mark.parametrize("extra", [0, 3], ids=["keys are the queries'", "three more keys in front"])
 @pytest.mark.parametrize("p_drop", [0.0, 0.3])
-def test_attention(extra, p_drop):
+def test_attention(ops, extra, p_drop):
     lengths, H = (4, 1, 6), 2
     queries, keys = Layout.of(lengths), Layout.of([n + extra for n in lengths])
     inputs = {"q": array(11, 8), "k": array(11 + 3 * extra, 8), "v": array(11 + 3 * extra, 8)}
@@ -99,7 +112,7 @@ def test_attention(extra, p_drop):
     )
 
 
-def test_attention_is_softmax_of_scores_within_each_sequence():
+def test_attention_is_softmax_of_scores_within_each_sequence(ops):
     q, k, v, H, extra = array(5, 6), array(9, 6), array(9, 6), 3, 2
     o, _ = ops.attention(q, k, v, ((0, 2), (2, 5)), ((0, 4), (4, 9)), H)
     for a, b, c in ((0, 2, 0), (2, 5, 4)):
@@ -112,21 +125,21 @@ def test_attention_is_softmax_of_scores_within_each_sequence():
                 assert np.allclose(o[a + i, cols], expected, rtol=1e-12)
 
 
-def test_dropout():
+def test_dropout(ops):
     def forward(x):
         return ops.dropout(x, 0.4, np.random.default_rng(1))
 
     check_op(forward, lambda dy, mask: {"x": ops.dropout_backward(dy, mask)}, {"x": array(6, 5)})
 
 
-def test_dropout_keeps_the_mean_and_is_off_without_a_generator():
+def test_dropout_keeps_the_mean_and_is_off_without_a_generator(ops):
     x = np.ones((400, 500))
     y, _ = ops.dropout(x, 0.25, np.random.default_rng(0))
     assert abs(y.mean() - 1) < 0.01 and set(np.unique(y)) == {0, 1 / 0.75}
     assert ops.dropout(x, 0.25, None)[0] is x
 
 
-def test_embedding_adds_up_a_token_that_occurs_twice():
+def test_embedding_adds_up_a_token_that_occurs_twice(ops):
     ids = np.array([2, 0, 2, 4])
     check_op(
         lambda weight: ops.embedding(ids, weight, ALL),
@@ -136,8 +149,8 @@ def test_embedding_adds_up_a_token_that_occurs_twice():
 
 
 @pytest.mark.parametrize("head_rows", [512, 3], ids=["one chunk", "several chunks"])
-def test_lm_loss(head_rows, monkeypatch):
-    monkeypatch.setattr(ops, "HEAD_ROWS", head_rows)
+def test_lm_loss(ops, head_rows, monkeypatch):
+    monkeypatch.setattr(fast, "HEAD_ROWS", head_rows)
     labels = np.array([1, 4, 4, 0, 10, 3, 2])
     check_op(
         lambda x, weight: ops.lm_loss(x, weight, labels, ALL),
@@ -146,7 +159,7 @@ def test_lm_loss(head_rows, monkeypatch):
     )
 
 
-def test_lm_loss_is_the_sum_of_the_labels_negative_log_probabilities():
+def test_lm_loss_is_the_sum_of_the_labels_negative_log_probabilities(ops):
     x, W, labels = array(6, 5) * 4, array(11, 5) * 4, np.array([1, 4, 4, 0, 10, 3])
     z = x @ W.T
     expected = np.log(np.exp(z).sum(1)) - z[np.arange(6), labels]
@@ -173,19 +186,81 @@ def test_prepend_puts_the_rows_in_front_of_every_sequence():
     assert np.array_equal(layout.positions, [0, 1, 2, 3, 4, 5, 0, 1, 2, 3])
 
 
-@pytest.mark.parametrize("rows", [1, 5], ids=["one row a block", "five rows a block"])
-def test_row_blocks_do_not_change_results(rows, monkeypatch):
-    x, w, b, labels = array(9, 6), array(6), array(6), np.arange(9)
-    W = array(10, 6)
-    whole = [ops.gelu(x, ALL), ops.layer_norm(x, w, b, 1e-5, ALL)[0], ops.lm_loss(x, W, labels)[0]]
-    monkeypatch.setattr(ops, "L2_BYTES", rows * x[:1].nbytes)
-    blocks = [ops.gelu(x, ALL), ops.layer_norm(x, w, b, 1e-5, ALL)[0], ops.lm_loss(x, W, labels)[0]]
-    assert len(ops.row_blocks(x)) > 1
-    for one, other in zip(whole, blocks, strict=True):
+# ------------------------------------------------------------------------- every fast one, its plain twin
+
+
+def twins(name, *args, d):
+    """forward and backward of both modules: the numbers that each gives, one after another."""
+    for module in (plain, fast):
+        y, cache = getattr(module, name)(*args)
+        grads = getattr(module, f"{name}_backward")(d if np.ndim(d) == 0 else d.copy(), cache)
+        yield [y, *flat(grads)]
+
+
+def flat(value):
+    """All arrays of tuples and dicts, in order; None is left out."""
+    if isinstance(value, dict):
+        value = [value[key] for key in sorted(value)]
+    if isinstance(value, list | tuple):
+        return [a for each in value for a in flat(each)]
+    return [] if value is None else [value]
+
+
+ODD = [(1, 1), (1, 7), (2, 3), (13, 1), (37, 5)]
+WANTS = [frozenset(), frozenset({"x"}), frozenset({"weight"}), ALL]
+
+
+@pytest.mark.parametrize("wants", WANTS, ids=lambda w: "+".join(sorted(w)) or "nothing")
+@pytest.mark.parametrize("shape", ODD, ids=str)
+@pytest.mark.parametrize("name", ["linear", "layer_norm", "gelu", "attention", "lm_loss"])
+def test_a_fast_op_gives_what_its_plain_twin_gives(name, shape, wants, monkeypatch):
+    """The head in chunks of three rows."""
+    N, C = shape
+    monkeypatch.setattr(fast, "HEAD_ROWS", 3)
+    x, dy = array(N, C) * 3, array(N, C)
+    if name == "linear":
+        args, dy = (x, array(C, 4), array(4), wants), array(N, 4)
+    elif name == "layer_norm":
+        args = (x, array(C), array(C), 1e-5, wants)
+    elif name == "gelu":
+        args = (x, wants | {"x"})
+    elif name == "attention":
+        spans = Layout.of([n for n in (N // 3, N - N // 3) if n]).spans
+        args = (x, array(N, C), array(N, C), spans, spans, 1, 0.0, None, wants | {"x"})
+    else:
+        args, dy = (x, array(9, C), RNG.integers(0, 9, N), wants), 0.7
+    one, other = twins(name, *args, d=dy)
+    assert len(one) == len(other) > 0
+    for a, b in zip(one, other, strict=True):
+        assert a.shape == b.shape and np.allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_every_operation_has_both_forms_with_the_same_arguments():
+    public = {
+        name for name, f in vars(plain).items() if inspect.isfunction(f) and f.__module__ == plain.__name__
+    }
+    for name in public - {"softmax", "log_softmax", "heads"}:
+        assert inspect.signature(getattr(fast, name)) == inspect.signature(getattr(plain, name)), name
+
+
+def test_scores_in_chunks(monkeypatch):
+    monkeypatch.setattr(fast, "HEAD_ROWS", 3)
+    x, W, labels = array(7, 5), array(11, 5), RNG.integers(0, 11, 7)
+    for one, other in zip(plain.lm_scores(x, W, labels), fast.lm_scores(x, W, labels), strict=True):
         assert np.allclose(one, other, rtol=1e-13)
+    assert [len(a) for a in fast.lm_scores(x[:0], W, labels[:0])] == [0, 0]
 
 
-def test_what_nobody_wants_is_not_formed_nor_kept():
+def test_a_model_computes_with_what_it_is_told_to():
+    model = small_model()
+    assert model.step().ops is fast
+    model.ops = "plain"
+    assert model.step().ops is plain and PeftModel(model, LoRA()).step().ops is plain
+    with pytest.raises(InputError, match="ops must be one of plain, fast, not 'slow'"):
+        GPT2(model.config, model.weights, ops="slow").step()
+
+
+def test_what_nobody_wants_is_not_formed_nor_kept(ops):
     x, W, b = array(4, 3), array(3, 2), array(2)
     dy = array(4, 2)
     _, cache = ops.linear(x, W, b, frozenset())
@@ -195,4 +270,5 @@ def test_what_nobody_wants_is_not_formed_nor_kept():
     _, grads = ops.linear_backward(dy, ops.linear(x, W, b, frozenset({"bias"}))[1])
     assert grads.keys() == {"bias"}
     assert ops.gelu(x)[1] is None and ops.attention(x, x, x, ((0, 4),), ((0, 4),), 1)[1] is None
-    assert ops.lm_loss(x, array(5, 3), np.array([0, 1, 2, 3]))[1] == (None, None)
+    _, cache = ops.lm_loss(x, array(5, 3), np.array([0, 1, 2, 3]))
+    assert ops.lm_loss_backward(1, cache) == (None, {})

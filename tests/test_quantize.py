@@ -139,7 +139,7 @@ def test_products_are_those_of_the_dequantised_weight(
     plain = dequantized(W)
     assert (plain.shape, plain.dtype) == (shape, dtype) and plain.flags.c_contiguous
     x, dy = (rng.standard_normal((9, size)).astype(dtype) for size in shape)
-    for product, expected in ((ops.times(x, W), x @ plain), (ops.times_transposed(dy, W), dy @ plain.T)):
+    for product, expected in ((x @ W, x @ plain), (dy @ W.T, dy @ plain.T)):
         assert product.dtype == dtype
         np.testing.assert_allclose(product, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
@@ -161,7 +161,7 @@ def test_a_whole_weight_of_floats_is_never_in_memory(kind, monkeypatch):
     monkeypatch.setattr(quantize, "BLOCK_BYTES", 1 << 17)
     W = KINDS[kind](np.ones((4096, 512), "float32"))  # 8 MB as floats
     x, dy = np.ones((4, 4096), "float32"), np.ones((4, 512), "float32")
-    for product in (lambda: ops.times(x, W), lambda: ops.times_transposed(dy, W)):
+    for product in (lambda: x @ W, lambda: dy @ W.T):
         tracemalloc.start()
         product()
         peak = tracemalloc.get_traced_memory()[1]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from small import small_batch, small_model, snapshot, texts
 
-from minipeft import AdamW, Full, InputError, LoRA, PeftModel, evaluate, gradcheck, ops, optim, train
+from minipeft import AdamW, Full, InputError, LoRA, PeftModel, evaluate, gradcheck, optim, train
 from minipeft.optim import clip_grads, learning_rate_at
+from minipeft.speed import fast
 from minipeft.train import Training
 
 PAIRS = [([], ids) for ids in texts((6, 5, 7, 4, 8, 3))]
@@ -50,7 +51,7 @@ def test_blocks_of_a_large_tensor_are_all_updated(monkeypatch):
     g = rng.standard_normal((7, 5))
     whole, blocks = np.ones((7, 5)), np.ones((7, 5))
     AdamW().step({"p": whole}, {"p": g})
-    monkeypatch.setattr(ops, "L2_BYTES", 64)
+    monkeypatch.setattr(optim, "BLOCK_BYTES", 64)
     AdamW().step({"p": blocks}, {"p": g})
     assert np.array_equal(whole, blocks) and (whole != 1).all()
 
@@ -68,7 +69,7 @@ def test_threads_change_nothing_of_an_update(monkeypatch):
         return [*params.values(), *grads.values()]
 
     alone = after("1")
-    monkeypatch.setattr(ops, "L2_BYTES", 64)
+    monkeypatch.setattr(optim, "BLOCK_BYTES", 64)
     monkeypatch.setattr(optim, "THREADED_BYTES", 0)
     for a, b in zip(alone, after("3"), strict=True):
         assert np.allclose(a, b, rtol=1e-15, atol=0)  # the norm is summed in another order
@@ -223,18 +224,18 @@ def wrong_bias(dy, cache):
     return dx, {n: g * (1 + 1e-6) if n == "bias" else g for n, g in grads.items()}
 
 
-right_linear_backward = ops.linear_backward
+right_linear_backward = fast.linear_backward
 
 
 @pytest.mark.parametrize("name, wrong", [("gelu_backward", wrong_gelu), ("linear_backward", wrong_bias)])
 def test_a_wrong_backward_is_caught(name, wrong, monkeypatch):
-    monkeypatch.setattr(ops, name, wrong)
+    monkeypatch.setattr(fast, name, wrong)
     errors = gradcheck(PeftModel(small_model(), Full()), small_batch(), elements=1)
     assert max(errors.values()) > 1e-7
 
 
 def test_a_gradient_that_is_missing_is_caught(monkeypatch):
-    monkeypatch.setattr(ops, "embedding_backward", lambda dy, cache: {})
+    monkeypatch.setattr(fast, "embedding_backward", lambda dy, cache: {})
     errors = gradcheck(PeftModel(small_model(), Full()), small_batch(), elements=0)
     assert errors["wpe.weight"] == math.inf and errors["wte.weight"] > 1e-7  # the head's part alone is not it
 

@@ -106,7 +106,7 @@ class Chat:
         raise InputError(f"{' '.join([name, *words])!r} is no command: /help shows them all")
 
     def set(self, name, _, text):
-        """Change one setting. Raises InputError for a name that is none, or a value of another kind."""
+        """Change one setting. Raises InputError for an unknown name, or a value of another kind."""
         if name not in self.settings:
             raise InputError(f"there is no setting {name!r}: choose from {', '.join(self.settings)}")
         kind = type(self.settings[name])

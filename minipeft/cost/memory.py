@@ -8,7 +8,7 @@ Three parts last as long as training does:
 
 Activations and gradients come and go. The forward piles up, block by block, what the backward will need; the
 backward takes it away again, and leaves gradients, one set for all threads. On top of either lies the work of
-whatever is running. So memory is highest in one of five places, and `moments` goes through them all:
+whatever is running. So memory is highest in one of five places, and a `Rehearsal` goes through them all:
 
     the top block, forward or backward   all activations are there
     the head                             all activations, and the logits of up to 512 rows
@@ -29,14 +29,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import gpt2, ops
+from .. import gpt2
+from ..config import check_sequences
 from ..data.batches import batches, pack
 from ..errors import InputError
 from ..methods import Chain, Method
 from ..model import GPT2
-from ..peft_model import PeftModel
+from ..speed.checkpointing import CHECKPOINTED
 from ..speed.parallel import num_threads
-from ..step import PLACES, Step
+from ..step import PLACES
 
 
 @dataclass
@@ -73,19 +74,20 @@ def predict(config, method, batch, dropout=0.0, checkpointing=False, dtype="floa
     """
     model = hollow(config, dtype, tokenizer)
     method = method if isinstance(method, Method) else Chain(method)
-    PeftModel(model).check_batch(batch, method.num_virtual_tokens)
+    check_sequences(batch.sequences, config, method.num_virtual_tokens)
     with np.errstate(all="ignore"), tracing():  # zeros: where a method divides by a norm, NaN does as well
         own = method.init(model, np.random.default_rng(0))
         tensors = {name: np.asarray(a, a.dtype if a.dtype.kind in "iu" else dtype) for name, a in own.items()}
         rebased = method.change_base(model.weights, tensors)
         selected = {name: w for name, w in model.weights.items() if method.trains_base(name, config)}
-        step = Step(
-            config, model.weights, method, tensors, frozenset(selected), grad_enabled=True, p_drop=dropout,
-            seeds=[0], checkpointing=checkpointing,
+        step = model.step(
+            method=method, tensors=tensors, trains=frozenset(selected), grad_enabled=True, p_drop=dropout,
+            dropout_seeds=[0],
         )  # fmt: skip
         (started, _), once, _ = measured(lambda: method.start(tensors, step))
         step = replace(step, tensors=started)
-        threads = [list(moments(shard, step)) for shard in batch.split(num_threads())]
+        blocks = CHECKPOINTED if checkpointing else (gpt2.block, gpt2.block_backward)
+        threads = [Rehearsal(blocks).run(shard, step) for shard in batch.split(num_threads())]
 
     trainable = [a for name, a in (tensors | selected).items() if method.optimizer_changes(name)]
     trains = sum(a.nbytes for a in trainable)
@@ -121,59 +123,89 @@ def together(threads):
     return Moment(top[0].where, activations, max(m.gradients for m in top), work)
 
 
-def moments(shard, step):
-    """One thread's forward and backward, moment by moment; the last one has all its gradients."""
-    config, ids, dtype = step.config, shard.ids, step.weights["wte.weight"].dtype
-    zeros = lambda *shape: np.zeros(shape, dtype)
-    (x, layout, at_bottom), kept, most = measured(
-        lambda: gpt2.embed(ids, shard.layout, step.with_dropout_rng(0))
-    )
-    yield Moment("the embedding", 0, 0, most)
-    step, shape, held = replace(step, layout=layout), x.shape, kept - x.nbytes
-    blocks, kinds = [], {}
-    for layer in range(config.n_layer):
+class Rehearsal:
+    """The forward and backward of training, with each kind of block run once, on zeros, and then pretended.
+
+    `gpt2.loss_and_grads` itself is what runs; handed to it are a `block`, a `block_backward`, a `head_loss`
+    and a `collect` that weigh. What is pretended is counted in `activations` and `gradients`; all else is
+    really there, and tracemalloc sees it.
+    """
+
+    def __init__(self, blocks):
+        self.block, self.block_backward = blocks
+        self.kinds, self.moments, self.names = {}, [], set()
+        self.activations = self.gradients = 0
+
+    def run(self, shard, step):
+        """One thread's step. -> its moments; the last one has all its gradients."""
+        self.before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        blocks = self.pretended_block, self.pretended_block_backward
+        gpt2.loss_and_grads(
+            shard, step, self.collect, (self.head_loss(step), step.ops.lm_loss_backward), blocks
+        )
+        self.note("the embedding, backward")
+        self.note("after the backward")
+        return self.moments
+
+    def note(self, where):
+        """A moment, with the most that there was since the last one."""
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        self.moments.append(Moment(where, self.activations, self.gradients, peak - self.before))
+
+    def note_block(self, where, work):
+        """A moment inside a block that takes `work` beside what is there."""
+        tracemalloc.reset_peak()  # a rehearsal is no part of the run
+        now, _ = tracemalloc.get_traced_memory()
+        self.moments.append(Moment(where, self.activations, self.gradients, now - self.before + work))
+
+    def pretended_block(self, x, layer, step):
+        """x (N, C) -> as many numbers, and a cache that is counted, not kept."""
+        self.note("the embedding" if layer == 0 else f"before block {layer}")
         kind = kind_of(layer, step)
-        if kind not in kinds:
-            kinds[kind] = rehearse(layer, shape, step)
-        blocks.append(kinds[kind])
-        held += blocks[-1].kept
-        yield Moment(f"block {layer}, forward", held, 0, blocks[-1].up - blocks[-1].kept)
+        if kind not in self.kinds:
+            self.kinds[kind] = self.rehearse(x.shape, layer, step)
+        weighed = self.kinds[kind]
+        self.activations += weighed.kept
+        self.note_block(f"block {layer}, forward", weighed.up - weighed.kept - x.nbytes)  # `up` has x, too
+        return np.empty_like(x), weighed
 
-    rows, labels = shard.targets(layout)
-    a, head = zeros(len(rows), shape[1]), f"{config.head}.weight"
-    wants = step.wants("lm_head") & {"x"} | step.wants(config.head) & {"weight"}
-    (_, (_, dW)), kept, most = measured(lambda: ops.lm_loss(a, step.weights[head], labels, wants))
-    top = x.nbytes + 2 * a.nbytes  # what left the last block; of its labelled rows, the norm's xhat and y
-    yield Moment("the head", held, 0, top + most)
-    if not wants:
-        return
-    gradients = 0 if dW is None else dW.nbytes
-    top += kept - gradients + a.nbytes + x.nbytes  # da; the gradient of what left the last block
-    for layer in reversed(range(config.n_layer)):
-        if step.lowest_trained > step.depth(f"h.{layer}.mlp"):
-            break
-        yield Moment(f"block {layer}, backward", held, gradients, top + blocks[layer].down)
-        held -= blocks[layer].kept
-        gradients += blocks[layer].gradients
-    if step.lowest_trained == 0:
-        own, _, most = measured(lambda: gpt2.embed_backward(zeros(*shape), at_bottom, step))
-        yield Moment("the embedding, backward", held, gradients, top + most)
-        gradients += nbytes(own) - (0 if dW is None or head not in own else dW.nbytes)  # of a tied wte: one
-    yield Moment("after the backward", 0, gradients, 0)
+    def pretended_block_backward(self, dx, weighed, step):
+        """dx (N, C) -> as many numbers; the gradients are counted."""
+        self.note("above a block, backward")
+        self.note_block("a block, backward", weighed.down)
+        self.activations -= weighed.kept
+        self.gradients += weighed.gradients
+        return np.empty_like(dx), {}
 
+    def rehearse(self, shape, layer, step):
+        """Run a block forward and backward, on zeros, and weigh it."""
+        x = lambda: np.zeros(shape, step.weights["wte.weight"].dtype)
+        (y, cache), left, up = measured(lambda: self.block(x(), layer, step))
+        down = gradients = 0
+        if step.backward_reaches(layer):
+            (_, grads), _, down = measured(lambda: self.block_backward(y, cache, step))
+            gradients = nbytes(grads)
+        self.kinds[kind_of(layer, step)] = Rehearsed(
+            left - y.nbytes, up, down, gradients
+        )  # of x, too, if kept
+        return self.kinds[kind_of(layer, step)]
 
-def rehearse(layer, shape, step):
-    """Run a block forward and backward, on zeros, and weigh it."""
-    block, block_backward = gpt2.block, gpt2.block_backward
-    if step.checkpointing:
-        block, block_backward = gpt2.checkpointed_block, gpt2.checkpointed_block_backward
-    x = lambda: np.zeros(shape, step.weights["wte.weight"].dtype)
-    (y, cache), left, up = measured(lambda: block(x(), layer, step.with_dropout_rng(layer + 1)))
-    kept = left - y.nbytes  # of x, too, where the block keeps it
-    if step.lowest_trained > step.depth(f"h.{layer}.mlp"):
-        return Rehearsed(kept, up, 0, 0)
-    (_, grads), _, down = measured(lambda: block_backward(y, cache, step))
-    return Rehearsed(kept, up, down, nbytes(grads))
+    def head_loss(self, step):
+        """`lm_loss`, noting the moment."""
+
+        def lm_loss(*args):
+            result = step.ops.lm_loss(*args)
+            self.note("the head")
+            return result
+
+        return lm_loss
+
+    def collect(self, grads):
+        """Count what the real parts of the run hand over: of a tied wte one, although it comes twice."""
+        self.gradients += nbytes({name: g for name, g in grads.items() if name not in self.names})
+        self.names |= grads.keys()
 
 
 def kind_of(layer, step):

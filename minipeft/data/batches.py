@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..config import check_sequences
 from ..errors import InputError
 from ..layout import Layout, pack_ids
 from .rows import normal_row, read_rows
@@ -22,6 +23,11 @@ class Batch:
 
     def __len__(self):
         return len(self.layout.lengths)
+
+    @property
+    def sequences(self):
+        """[ids (T,), ...]: those of each sequence."""
+        return [self.ids[begin:end] for begin, end in self.layout.spans]
 
     def targets(self, layout):
         """The rows of `layout` that predict a labelled token, and these tokens, (M,) each.
@@ -103,24 +109,15 @@ def encode_rows(rows, model, on_long="refuse"):
         pairs.append((prompt, completion))
     if not pairs:
         raise InputError(f"none of the {len(rows)} rows fits the model's {room} positions")
-    check_ids(pairs, model)
+    check_pairs(pairs, model)
     return pairs, long
 
 
-def check_ids(pairs, model):
-    """Raise InputError where a pair is empty, does not fit the model, or has an id it does not know."""
-    V, P, room = model.config.vocab_size, model.num_virtual_tokens, model.config.n_positions
-    for i, pair in enumerate(pairs):
-        ids = np.concatenate([np.asarray(part, dtype=np.int64) for part in pair])
-        if len(ids) == 0:
-            raise InputError(f"sequence {i} is empty")
-        if ids.min() < 0 or ids.max() >= V:
-            bad = ids[(ids < 0) | (ids >= V)][0]
-            raise InputError(f"sequence {i}: token id {bad} is not in 0 ... {V - 1}")
-        if P + len(ids) > room:
-            raise InputError(
-                f"sequence {i}: {P} virtual + {len(ids)} tokens, and the model has {room} positions"
-            )
+def check_pairs(pairs, model):
+    """Raise InputError where a pair is empty, does not fit the model, or has an id that it does not know."""
+    check_sequences(
+        [[*prompt, *completion] for prompt, completion in pairs], model.config, model.num_virtual_tokens
+    )
 
 
 def load_pairs(data, model, on_long="refuse"):
@@ -132,7 +129,7 @@ def load_pairs(data, model, on_long="refuse"):
         raise InputError("the data is empty")
     if isinstance(data[0], dict):
         return encode_rows([normal_row(row, f"row {i}") for i, row in enumerate(data, 1)], model, on_long)
-    check_ids(data, model)
+    check_pairs(data, model)
     return data, 0
 
 

@@ -38,7 +38,7 @@ class Method:
         return 0
 
     def trains_base(self, name, config):
-        """Does the base parameter `name` ("h.0.ln_1.bias") train?"""
+        """Does the base parameter `name` ("h.0.ln_1.bias") train? The model then makes a copy of it."""
         return False
 
     def init(self, model, rng):
@@ -49,7 +49,7 @@ class Method:
         return {}
 
     def use_training_data(self, data):
-        """Told once, before `init`, what training will read: `data` as `train` takes it."""
+        """Called once, before `init`, with the training data, in any form that `train` takes."""
 
     @classmethod
     def from_saved(cls, settings, tensors):
@@ -57,13 +57,17 @@ class Method:
         return cls(**settings)
 
     def change_base(self, weights, tensors):
-        """{name: new base weight}, once, right after `init`: what the method takes out of the base."""
+        """{name: new weight}, asked once, right after `init`, by a method that starts from a changed base.
+
+        PiSSA moves a part of W into A and B here; DoRA and Sparse only read W.
+        """
         return {}
 
     def optimizer_changes(self, name):
-        """Does the optimizer change `name`, a tensor that `init` made or a parameter that was selected?
+        """Does the optimizer change `name`, one of the method's tensors or of the base parameters that train?
 
-        Selected parameters get gradients either way: `finish` may need them for tensors of the method.
+        False for a tensor that stays as `init` made it. A base parameter of `trains_base` gets its gradient
+        either way: `finish` may need it for a tensor of the method (Sparse does).
         """
         return True
 
@@ -80,7 +84,10 @@ class Method:
         return dtensors
 
     def with_constants_held(self, weights, tensors):
-        """This method with all that its backward takes for constant held as it is now, for `gradcheck`."""
+        """This method, with what its backward treats as a constant (DoRA's norms) kept as it is now.
+
+        `gradcheck` uses it: the gradient is the derivative of this.
+        """
         return self
 
     def embed(self, x, layout, step):

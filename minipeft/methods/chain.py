@@ -41,7 +41,7 @@ class Chain(Method):
         return tensors
 
     def use_training_data(self, data):
-        """Told to every part."""
+        """Every part gets it."""
         for m in self.methods:
             m.use_training_data(data)
 
@@ -53,7 +53,7 @@ class Chain(Method):
         return rebased
 
     def optimizer_changes(self, name):
-        """What no part holds still."""
+        """What no part keeps from the optimizer."""
         return all(m.optimizer_changes(name) for m in self.methods)
 
     def lr_scale(self, name, config):

@@ -13,7 +13,7 @@ OF_TEXTS = ("exact_match", "f1", "bleu", "chrf", "rouge_l")
 
 
 class OwnData:
-    """Files of rows (see rows.py), each of which may be left out, as a task.
+    """Files of rows (see data/rows.py), each of which may be left out, as a task.
 
     train       what to learn from
     evaluation  "validation": it chooses the best adapter, so a score on it would be a little too good

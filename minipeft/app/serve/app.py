@@ -167,7 +167,7 @@ async def on_failure(request, _):
 
 
 def make_app(peft, base, hosts=("*",), max_batch=8, max_waiting=32):
-    """The application. Each adapter of `peft` is a model; `base` is the name of the one that is none.
+    """The application. Each adapter of `peft` is a model; `base` is the name of the base alone.
 
     hosts: names under which the server may be asked, so that no web page reaches it under a name of its own.
     """

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ...config import check_sequences
 from ...errors import InputError
-from ...generate import check
 from .completions import Request
 
 # --------------------------------------------------------------------------------------- what is asked for
@@ -112,7 +112,7 @@ def checked(content, peft, max_batch):
         raise Refused(400, f"{asked}: this server does 1 to {max_batch} at once", "prompt")
     virtual = peft.adapter(request.adapter).method.num_virtual_tokens
     try:
-        check(request.prompts, peft.config, virtual, request.max_tokens)
+        check_sequences(request.prompts, peft.config, virtual, request.max_tokens)
     except InputError as error:
         raise Refused(400, str(error), "prompt") from None
     return body, request

@@ -30,7 +30,7 @@ def peft_type(folder):
 def settings(cls, config, path):
     """Of a configuration, the fields of the method `cls`; a null stands for the field's default.
 
-    Raises InputError for a number that is none, and for a switch that is neither true nor false.
+    Raises InputError for anything but a number where a number is expected, or but true or false for a switch.
     """
     values = {}
     for f in fields(cls):

@@ -6,8 +6,8 @@ The text attends to them as to words before it: its positions begin at P. They a
 through no layer. A prefix of zeros is not the identity: keys of zero have score 0, and take their share
 P / (P + sum exp(s)) of every query's attention.
 
-All pairs lie side by side in one table (P, 2 L C): layer 0's keys, its values, layer 1's keys, ... It trains
-itself (which is P-tuning v2), or comes from a network that runs once per step, and goes after training:
+All pairs lie side by side in one table (P, 2 L C): layer 0's keys, its values, layer 1's keys, ... The table
+trains itself (which is P-tuning v2), or a network makes it once per step, and only it is kept after training:
 
     table = tanh(E W_0 + b_0) W_2 + b_2     E (P, C) trains, and so does the network
 

@@ -111,7 +111,7 @@ class Sparse(Method):
         return {}
 
     def start(self, tensors, step):
-        """W[i] = W0[i] + v: K numbers, written into the model's private copy of W."""
+        """W[i] = W0[i] + v: K numbers, written into a copy of W that the model made for that."""
         indices = dict(self._indices(tensors))
         for name, i in indices.items():
             step.weights[name].reshape(-1)[i] = tensors[f"{name}_start"] + tensors[f"{name}_values"]
@@ -122,8 +122,11 @@ class Sparse(Method):
         return dtensors | {f"{name}_values": dtensors[name].reshape(-1)[i] for name, i in indices.items()}
 
     def merge(self, weights, tensors):
-        """Nothing to do: `start` has written W0[i] + v into W."""
-        return {}
+        """W[i] = W0[i] + v, in a copy of W."""
+        merged = {name: weights[name].copy() for name, _ in self._indices(tensors)}
+        for name, i in self._indices(tensors):
+            merged[name].reshape(-1)[i] = tensors[f"{name}_start"] + tensors[f"{name}_values"]
+        return merged
 
     def unmerge(self, weights, tensors):
         """W[i] - v: what there was before, to rounding."""

@@ -112,7 +112,7 @@ def read_if_there(path):
 
 
 def read_metrics(path):
-    """metrics.jsonl as a list of dicts. Raises InputError with the line that is none."""
+    """metrics.jsonl as a list of dicts. Raises InputError with the line that is not JSON."""
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
