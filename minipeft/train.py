@@ -16,8 +16,8 @@ from .errors import InputError
 from .files.json_files import atomic, clear_errors, write_json
 from .files.run_folder import run_folder
 from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
-from .resume import SavedRun, read_every, same_run
-from .stopping import stop_asked
+from .resuming.state import SavedRun, read_every, same_run
+from .resuming.stopping import stop_asked
 
 
 @dataclass
@@ -34,7 +34,8 @@ class Training:
     eval_every        steps between evaluations (0: ten in all);  patience  evaluations without a better one
                       before stopping early (0: never)
     on_long           rows longer than the model: "refuse", "cut", "drop" or "split" (see data.encode_rows)
-    save_every        steps, or a time such as 5m, between two saves of the run's state (resume.py); "": never
+    save_every        steps, or a time such as 5m, between two saves of the run's state, as `resuming` has it;
+                      "": never
     skip_bad_steps    so many steps in all may be left out whose loss or gradient is no finite number
     """
 
@@ -98,10 +99,11 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     data, eval_data: a file (see data/rows.py), rows, or pairs of token ids. settings: fields of `Training`.
     With eval_data the best adapter by evaluation loss is what the model holds at the end; with output_dir
     it is also written there whenever a better one is found, next to settings.json and metrics.jsonl.
-    resume: go on from the state that output_dir holds of this very run (see resume.py), to the same bits as
+    resume: go on from the state that output_dir holds of this very run (see `resuming`), to the same bits as
     if it had never stopped; where it holds none, begin.
 
-    SIGINT and SIGTERM let the step end, save the state, and raise KeyboardInterrupt (`stopping.Terminated`).
+    SIGINT and SIGTERM let the step end and the state be saved; then it raises KeyboardInterrupt, or
+    `resuming.stopping.Terminated`.
     Raises InputError for bad data or settings, and a folder that another run writes to, before any work;
     where the loss is not a finite number: the model then holds the last good adapter; and where nothing can
     be written any more: what was written last is whole.

@@ -23,8 +23,8 @@ from minipeft.data.batches import orders
 from minipeft.files.content import content_of
 from minipeft.files.json_files import atomic, write_json
 from minipeft.files.run_folder import LOCK, run_folder
-from minipeft.resume import STATE, read_every, read_state
-from minipeft.stopping import Terminated
+from minipeft.resuming.state import STATE, read_every, read_state
+from minipeft.resuming.stopping import Terminated
 
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}"}

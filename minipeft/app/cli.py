@@ -6,7 +6,7 @@ import sys
 import warnings
 
 from ..errors import InputError
-from ..stopping import Terminated, end_with_parent, sigterm_raises
+from ..resuming.stopping import Terminated, end_with_parent, sigterm_raises
 from ..train import Training
 from .commands import (
     bench_command,

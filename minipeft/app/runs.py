@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..files.json_files import write_json
 from ..files.run_folder import run_folder
 from ..peft_model import PeftModel
-from ..resume import STATE
+from ..resuming.state import STATE
 from ..tasks.answers import answer
 from ..tasks.baselines import BASELINES, few_shot
 from ..tasks.named import rows_of

@@ -9,8 +9,8 @@ import time
 from contextlib import contextmanager
 
 from ...files.json_files import write_json
-from ...resume import STATE
-from ...stopping import ENDS_WITH_STDIN
+from ...resuming.state import STATE
+from ...resuming.stopping import ENDS_WITH_STDIN
 
 
 class Runner:

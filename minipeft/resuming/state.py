@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .backend import like, xp_of
-from .errors import InputError
-from .files.content import content_of
-from .files.tensors import write_safetensors
+from ..backend import like, xp_of
+from ..errors import InputError
+from ..files.content import content_of
+from ..files.tensors import write_safetensors
 
 STATE = "state.safetensors"
 FREE = ("save_every", "skip_bad_steps")  # settings that may be others when a run goes on
