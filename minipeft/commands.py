@@ -248,16 +248,21 @@ def bench_command(args):
 
 
 def pretrain_command(args):
-    """Write the corpus, learn its tokenizer, train the embedded model from random weights."""
-    from .pretrain import pretrain
+    """Train the embedded model on the corpus, from random weights or from where a folder stands."""
+    from .pretrain import in_words, pretrain
 
-    history = pretrain(args.out, args.documents, seed=args.seed, progress=not args.quiet)
-    last = history.evals[-1]
-    show(
-        args,
-        last,
-        f"validation loss {last['eval_loss']:.3f} after {history.seconds / 60:.0f} minutes, in {args.out}/",
+    about = pretrain(
+        args.out,
+        args.documents,
+        seed=args.seed,
+        progress=not args.quiet,
+        start=args.start,
+        decay=args.decay,
+        every=args.every,
+        learning_rate=args.lr,
     )
+    last = about["curve"][-1]
+    show(args, last, f"{in_words(last)}\nafter {about['minutes']:.0f} minutes in all, in {args.out}/")
 
 
 def download_command(args):
