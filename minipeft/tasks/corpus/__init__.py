@@ -19,14 +19,14 @@ from .difficulty import hardness
 from .marks import without_marks
 
 KINDS = {  # name: (writes one document, weight)
-    "people": (people.people, 8),
-    "tables": (tables.tables, 4),
-    "lists": (lists.lists, 3),
+    "people": (people.people, 12),
+    "tables": (tables.tables, 8),
+    "lists": (lists.lists, 4),
     "opinions": (opinions.opinions, 6),
     "places": (places.places, 6),
     "orders": (orders.orders, 3),
-    "events": (events.events, 3),
-    "lessons": (lessons.lessons, 4),
+    "events": (events.events, 2),
+    "lessons": (lessons.lessons, 3),
     "codes": (codes.codes, 3),
     "sorts": (sorts.sorts, 3),
 }

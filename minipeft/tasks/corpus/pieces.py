@@ -1,41 +1,41 @@
 """Documents that are no text: tokens drawn at random from the whole vocabulary, and said again.
 
 With no meaning to go by, all there is to learn is where to look: at what came after the same token before, or
-at what stood before it. A model learns that here within half a million tokens and then uses it in every kind
-of text; from text alone it had not after three million. And every token is met, those too that no text of
-this corpus holds.
+at what stood before it. From these a model learns the first within half a million tokens, the second within a
+fifth of that, and then has both for text; from text alone it had neither after three million. And every token
+is met, those too that no text of this corpus holds.
 """
 
-LONGEST, RECORDS = 40, 12  # tokens that are said twice; records of a table
+from .difficulty import up_to
+
+LONGEST, RECORDS = 40, 12  # tokens that are said twice; lines of a table
 
 
-def pieces(rng, config):
+def pieces(rng, hard, config):
     """-> ids with the end token, and for each whether it can be known."""
     drawn = rng.sample(range(config.vocab_size - 1), LONGEST)  # all different
-    ids, counts = rng.choice((twice, twice, records, records))(rng, drawn, config.n_positions - 1)
+    ids, counts = rng.choice((twice, turned))(rng, hard, drawn, config.n_positions - 1)
     return [*ids, config.eos_token_id], [*counts, True]
 
 
-def twice(rng, drawn, room):
+def twice(rng, hard, drawn, room):
     """Two to LONGEST tokens, and again."""
-    said = drawn[: rng.randint(2, min(LONGEST, room // 2))]
+    said = drawn[: rng.randint(2, min(up_to(hard, 4, LONGEST), room // 2))]
     return said + said, [False] * len(said) + [True] * len(said)
 
 
-def records(rng, drawn, room):
-    """A table of records of two or three tokens, a token behind each; then by one of its tokens, the first.
+def turned(rng, hard, drawn, room):
+    """A table of two columns, a token behind each line; then turned round, in another order.
 
-    "a b ; c d ; d c ; b a ;" or "a b e ; c d f ; f c ; b a ; d c ; e a ;"
+    "a b ; c d ; d c ; b a ;" and, once it gets harder, "a - b ; c - d ; d - c ; b - a ;"
     """
-    size, (end, *drawn) = rng.randint(2, 3), drawn
-    most = min(RECORDS, len(drawn) // size, room // (4 * size))
-    table = [drawn[i * size : (i + 1) * size] for i in range(rng.randint(1, max(1, most)))]
-    asked = [(value, key) for key, *values in table for value in values]
-    if size == 2 and rng.random() < 0.3:
-        asked = table  # by the first token, the second
-    ids = [token for record in table for token in (*record, end)]
+    end, middle, *drawn = drawn
+    between = [middle] if hard > 0.2 and rng.random() < 0.5 else []
+    lines = rng.randint(1, min(up_to(hard, 2, RECORDS), room // (6 + 2 * len(between))))
+    pairs = list(zip(drawn[:lines], drawn[lines : 2 * lines], strict=True))
+    ids = [token for first, second in pairs for token in (first, *between, second, end)]
     counts = [False] * len(ids)
-    for given, found in rng.sample(asked, len(asked)):
-        ids += [given, found, end]
-        counts += [False, True, True]
+    for first, second in rng.sample(pairs, lines):
+        ids += [second, *between, first, end]
+        counts += [False] * (1 + len(between)) + [True, False]
     return ids, counts

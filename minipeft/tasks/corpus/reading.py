@@ -11,18 +11,19 @@ import numpy as np
 from ...data import Batch
 from ...layout import pack_ids
 from . import document
+from .difficulty import hardness
 from .marks import read_marks
 from .pieces import pieces
 
 IN_FULL, PIECES = 1 / 16, 1 / 10
-BEGINNING = 30_000  # documents until the share of pieces has come down to PIECES
+BEGINNING = 20_000  # documents until the share of pieces has come down to PIECES
 
 
 def read(seed, n, tokenizer, config):
     """Document number n -> its ids, and for each whether it counts; the end token is their last."""
     rng = Random(f"reading {seed} {n}")
     if rng.random() < max(PIECES, 1 - n / BEGINNING):
-        return pieces(rng, config)
+        return pieces(rng, hardness(rng, 4 * n), config)
     ids, counts = marked_ids(document(seed, n), tokenizer, config)
     return ids, [True] * len(ids) if rng.random() < IN_FULL else counts
 
