@@ -275,7 +275,16 @@ def test_pretrain_writes_a_model_that_loads_and_says_how_it_was_made(tmp_path, m
     model = GPT2.from_pretrained(tmp_path)
     assert model.tokenizer.get_vocab_size() == 400 and model.config.eos_token_id == 399
     about = json.loads((tmp_path / "training.json").read_text())
-    assert about["documents"] == 60 and about["validation"][-1]["eval_loss"] < 6
+    assert about["next_document"] == 60 and about["curve"][-1]["eval_loss"] < 6
+
+    # going on: the next documents, from the weights that were written
+    more = ["--from", tmp_path, "--out", tmp_path / "more", "--documents", 40, "--decay", 32, "--quiet"]
+    assert call(capsys, "pretrain", *more)[0] == 0
+    after = json.loads((tmp_path / "more" / "training.json").read_text())
+    assert after["next_document"] == 100 and after["tokens"] > about["tokens"]
+    assert [s["first"] for s in after["sittings"]] == [0, 60] and len(after["curve"]) == 2
+    moved = GPT2.from_pretrained(tmp_path / "more").weights["wte.weight"] - model.weights["wte.weight"]
+    assert 0 < abs(moved).max() < 0.1
 
 
 BAD = {  # arguments, with {} for the folder: what standard error must say

@@ -572,36 +572,3 @@ def test_so_many_bad_steps_may_be_left_out_in_all(tmp_path, monkeypatch):
     assert result_in(tmp_path / "two") == result_in(tmp_path / "three")
     with pytest.raises(InputError, match="skip_bad_steps must be 0 or more"):
         sitting("lora", tmp_path, skip_bad_steps=-1)
-
-
-# ------------------------------------------------------------------------------------------ pre-training
-
-
-def test_pretraining_goes_on_too(tmp_path, monkeypatch):
-    from minipeft import GPT2Config
-    from minipeft.app.pretrain import pretrain
-
-    config = GPT2Config(vocab_size=300, n_positions=64, n_embd=16, n_layer=1, n_head=2)
-
-    def sitting(folder, **options):
-        pretrain(folder, 40, config, progress=False, steps=8, eval_every=4, warmup_steps=2, **options)
-        return {name: (folder / name).read_bytes() for name in ("model.safetensors", "tokenizer.json")}
-
-    whole = sitting(tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 5)
-        with pytest.raises(Stopped):
-            sitting(tmp_path / "parts", save_every=2)
-    assert sitting(tmp_path / "parts", save_every=2, resume=True) == whole
-
-
-def test_the_command_hands_them_on(tmp_path, monkeypatch):
-    seen = {}
-
-    def pretrain(folder, documents, **options):
-        seen.update(options)
-        raise InputError("enough")
-
-    monkeypatch.setattr("minipeft.app.commands.pretrain", pretrain)
-    assert main(["pretrain", "--out", str(tmp_path), "--save-every", "5m", "--resume"]) == 2
-    assert seen["save_every"] == "5m" and seen["resume"] is True

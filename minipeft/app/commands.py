@@ -26,9 +26,9 @@ from ..tasks.own import OwnData
 from ..tasks.show import about, in_a_line_each, in_full, readable
 from ..train import Training
 from . import catalogue, info
+from . import pretrain as pretraining
 from .chat import Chat
 from .named_adapters import generate_under, load_named, named_folders
-from .pretrain import pretrain
 from .runs import measure, measure_baseline, measure_few_shot, run
 
 
@@ -270,16 +270,22 @@ def bench_command(args):
 
 
 def pretrain_command(args):
-    """Write the corpus, learn its tokenizer, train the embedded model from random weights."""
-    history = pretrain(
-        args.out, args.documents, seed=args.seed, progress=not args.quiet, resume=args.resume,
-        save_every=args.save_every,
-    )  # fmt: skip
-    last = history.evals[-1]
+    """Train the embedded model on the corpus, from random weights or from where a folder stands."""
+    about = pretraining.pretrain(
+        args.out,
+        args.documents,
+        seed=args.seed,
+        progress=not args.quiet,
+        start=args.start,
+        decay=args.decay,
+        every=args.every,
+        learning_rate=args.lr,
+    )
+    last = about["curve"][-1]
     show(
         args,
         last,
-        f"validation loss {last['eval_loss']:.3f} after {history.seconds / 60:.0f} minutes, in {args.out}/",
+        f"{pretraining.in_words(last)}\nafter {about['minutes']:.0f} minutes in all, in {args.out}/",
     )
 
 

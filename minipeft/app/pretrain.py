@@ -1,20 +1,38 @@
-"""The embedded model: a small GPT-2, trained by this package on text that this package writes by rules."""
+"""The embedded model: a small GPT-2, trained by this package on text that this package writes by rules.
 
+The documents are one stream, numbered; how hard they are grows with the number. A sitting reads a stretch of
+it and may end anywhere: `start` goes on from the folder that it wrote, at the next document. The rate warms
+up, stays, and falls only where `decay` says so (WSD: warm-up, stable, decay), so a folder from before the
+decay can always go on. What a sitting does not keep is AdamW's moments: a short warm-up finds them again.
+"""
+
+import math
+import time
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from ..config import GPT2Config
-from ..files.json_files import write_json
+from ..errors import InputError
+from ..files.json_files import read_json, write_json
 from ..methods import Full
 from ..model import GPT2
+from ..optim import AdamW
 from ..peft_model import PeftModel
+from ..tasks.corpus import document
 from ..tasks.corpus import documents as corpus
-from ..train import train
+from ..tasks.corpus.difficulty import RAMP
+from ..tasks.corpus.probes import probe
+from ..tasks.corpus.reading import marked_ids, packed, read
+from ..train import Training, optimizer_step, progress_bar
 
 SHAPE = GPT2Config(vocab_size=1664, n_positions=256, n_embd=192, n_layer=4, n_head=6)
 END = "<|endoftext|>"
-DOCUMENTS = 120_000
-HELD_OUT_SEED = 10**9  # the seed of the corpus's validation documents; training counts up from `seed`
+DOCUMENTS = 600_000  # of about 100 tokens
+HELD_OUT_SEED = 10**9  # the seed of the corpus's validation documents
+HELD_OUT = 300
+SETTINGS = {"batch_size": 32, "learning_rate": 1e-3, "warmup_steps": 100, "weight_decay": 0.1}
 
 
 def train_tokenizer(texts, vocab_size):
@@ -31,28 +49,95 @@ def train_tokenizer(texts, vocab_size):
     return tokenizer
 
 
-def pretrain(folder, documents=None, config=None, seed=0, progress=True, resume=False, **settings):
-    """Write the corpus, learn the tokenizer, train every weight from random ones, save in float16.
+def pretrain(
+    folder, documents=None, config=None, seed=0, progress=True, start=None, decay=0, every=4000, **settings
+):
+    """Train every weight on the next `documents` of the stream; write a float16 checkpoint now and then.
 
-    folder: gets config.json, model.safetensors, tokenizer.json, and training.json with the loss curve.
-    settings: of `Training`, where they differ from these. resume: as `train` has it; the state is in
-    folder/training. -> History.
+    folder: gets config.json, model.safetensors, tokenizer.json, and training.json: the place in the stream,
+    the settings, the curve with its probes. start: a folder to go on from, of `pretrain` or any other model
+    with a tokenizer; without one the weights are random and the tokenizer is learnt from the corpus.
+    decay: over how many of the last documents the rate falls to zero. every: documents between checkpoints.
+    settings: of `Training`, where they differ from SETTINGS. -> what training.json holds, a dict.
     """
-    config, documents = config or SHAPE, documents or DOCUMENTS
-    texts = list(islice(corpus(seed), documents))
-    held_out = [{"text": text} for text in islice(corpus(HELD_OUT_SEED), 300)]
-    tokenizer = train_tokenizer(texts[:20_000], config.vocab_size)
-    model = PeftModel(GPT2.random(config, seed=seed, tokenizer=tokenizer), Full())
-    settings = {
-        "epochs": 1, "batch_size": 8, "learning_rate": 2e-3, "warmup_steps": 200, "schedule": "cosine",
-        "eval_every": 500,
-        "weight_decay": 0.1, "on_long": "cut", "seed": seed,
-    } | settings  # fmt: skip
-    state = Path(folder) / "training" if resume or settings.get("save_every") else None
-    history = train(model, [{"text": t} for t in texts], held_out, state, progress, resume, **settings)
-    GPT2(config, model.weights, tokenizer).save_pretrained(folder, dtype="float16")
-    write_json(Path(folder) / "training.json", {
-        "documents": documents, "settings": settings, "tokens": sum(s["tokens"] for s in history.steps),
-        "minutes": round(history.seconds / 60, 1), "validation": history.evals,
-    })  # fmt: skip
-    return history
+    s = Training(seed=seed, **SETTINGS | settings)
+    model, about = begin(start, config or SHAPE, seed)
+    peft, documents = PeftModel(model, Full()), documents or DOCUMENTS
+    first, steps = about["next_document"], math.ceil(documents / s.batch_size)
+    optimizer = AdamW(s.learning_rate, weight_decay=s.weight_decay)
+    clock = time.perf_counter()
+    about["sittings"].append({"first": first, "documents": documents, "decay": decay} | SETTINGS | settings)
+    losses = []
+    with progress_bar(steps, progress) as bar:
+        for step in range(steps):
+            optimizer.learning_rate = s.learning_rate * rate(
+                step, steps, s.warmup_steps, decay // s.batch_size
+            )
+            n = about["next_document"]
+            numbers = range(n, min(n + s.batch_size, first + documents))
+            batch = packed([read(seed, number, model.tokenizer, model.config) for number in numbers])
+            row = optimizer_step(peft, optimizer, [batch], s, step)
+            if not math.isfinite(row["loss"] + row["grad_norm"]):
+                raise InputError(f"document {n}: the loss is {row['loss']}; {folder} has the last checkpoint")
+            losses.append(row["loss"])
+            about["next_document"], about["tokens"] = numbers.stop, about["tokens"] + row["tokens"]
+            bar(row)
+            if (step + 1) % max(1, every // s.batch_size) == 0 or step + 1 == steps:
+                about["minutes"] += (time.perf_counter() - clock) / 60
+                clock = time.perf_counter()
+                point = {"document": numbers.stop, "tokens": about["tokens"], "loss": float(np.mean(losses))}
+                about["curve"].append(
+                    point | {"rate": optimizer.learning_rate} | held_out_loss(peft) | probe(peft)
+                )
+                losses.clear()
+                if progress:
+                    print(in_words(about["curve"][-1]), flush=True)
+                GPT2(model.config, peft.weights, model.tokenizer).save_pretrained(folder, dtype="float16")
+                write_json(Path(folder) / "training.json", about)
+    return about
+
+
+def begin(start, config, seed):
+    """The model to train and what is known of its training so far."""
+    about = {"next_document": 0, "tokens": 0, "minutes": 0.0, "seed": seed, "sittings": [], "curve": []}
+    if start is None:
+        tokenizer = train_tokenizer(islice(corpus(seed), 20_000), config.vocab_size)
+        return GPT2.random(config, seed=seed, tokenizer=tokenizer), about
+    model = GPT2.from_pretrained(start)
+    if model.tokenizer is None:
+        raise InputError(f"{start}: there is no tokenizer in it, so it cannot read the corpus")
+    written = Path(start) / "training.json"
+    before = read_json(written) if written.is_file() else {}
+    if "next_document" not in before:  # a model of another making: the stream begins
+        return model, about | {"from": Path(start).name}
+    if before["seed"] != seed:
+        raise InputError(f"{start} has read the corpus of seed {before['seed']}, not {seed}")
+    return model, before
+
+
+def rate(step, steps, warmup, decay):
+    """The factor on the rate of step 0 ... steps - 1: up in a line, one, and down over the last `decay`."""
+    return min(1.0, (step + 1) / (warmup + 1), (steps - step) / (decay + 1))
+
+
+def held_out_loss(peft):
+    """{"eval_loss": over all tokens of the corpus's validation documents, "eval_marked": over the marked}."""
+    tokenizer, config = peft.model.tokenizer, peft.config
+    logprobs, marked = [], []
+    for n in range(0, HELD_OUT, 20):
+        batch = [marked_ids(document(HELD_OUT_SEED, n + i + RAMP), tokenizer, config) for i in range(20)]
+        logprobs.append(peft.scores(packed([(ids, [True] * len(ids)) for ids, _ in batch]))[0])
+        marked += [flag for _, counts in batch for flag in counts[1:]]
+    logprob = np.concatenate(logprobs)
+    return {"eval_loss": -float(logprob.mean()), "eval_marked": -float(logprob[np.array(marked)].mean())}
+
+
+def in_words(point):
+    """A line of the curve."""
+    right = ", ".join(f"{kind} {100 * share:.0f}" for kind, share in point["right"].items())
+    return (
+        f"document {point['document']:,}, {point['tokens']:,} tokens: loss {point['loss']:.3f}, held out "
+        f"{point['eval_loss']:.3f} (marked {point['eval_marked']:.3f}); lists {100 * point['lists']:.1f} %, "
+        f"binding {100 * point['binding']:.1f} %, previous token {point['previous'][0]:.2f}, "
+        f"induction {point['induction'][0]:.2f}; right in %: {right}"
+    )

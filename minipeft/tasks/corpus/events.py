@@ -2,6 +2,8 @@
 
 from .. import words
 from ..summarisation import ASIDES, EVENTS, NUMBERS, happening
+from .difficulty import up_to
+from .marks import known
 
 BRIEF = (
     "from {town}: {event}, {place}, {outcome} {number}",
@@ -22,22 +24,23 @@ ASKED = {
 }
 
 
-def events(rng):
+def events(rng, hard):
     """Two events, each told two or three times."""
-    return "\n\n".join(_event(rng) for _ in range(2))
+    return "\n\n".join(_event(rng, up_to(hard, 0, 3)) for _ in range(2))
 
 
-def _event(rng):
+def _event(rng, asides):
     facts = happening(rng, "train")
+    again = {name: known(fact) for name, fact in facts.items()}
     forms = rng.sample((brief, retold, questions), rng.randint(1, 2))
-    return "\n".join([news(rng, facts), *(form(rng, facts) for form in forms)])
+    return "\n".join([news(rng, facts, asides), *(form(rng, again) for form in forms)])
 
 
-def news(rng, facts):
+def news(rng, facts, asides):
     """The town, what happened, and the people among things of less weight."""
     what = rng.choice(EVENTS[facts["event"]]).format(place=facts["place"])
     more = [form.format(day=rng.choice(words.DAYS), number=rng.choice(NUMBERS))
-            for form in rng.sample(ASIDES, rng.randint(0, 2))]  # fmt: skip
+            for form in rng.sample(ASIDES, asides)]  # fmt: skip
     more.insert(rng.randint(0, len(more)), f"{facts['number']} people were {facts['outcome']}.")
     return f"from {facts['town']}, {rng.choice(words.DAYS)}. {what}. {' '.join(more)}"
 

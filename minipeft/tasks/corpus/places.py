@@ -1,15 +1,21 @@
-"""Places to eat, each told two or three times: a card, prose, a line of a guide, questions and answers."""
+"""Places to eat, each told two or three times: a card, prose, a line of a guide, questions and answers.
+
+All places of a document are told in the same ways. Where a telling keeps the order of the first, all of it
+can be read off from the second place on; in another order, the values can.
+"""
 
 from .. import data_to_text, words
+from .difficulty import up_to
+from .marks import known
 
 SAID = {  # key: ways to say it; "{}" is the value
-    "type": ("it is {a} {}", "you will find {a} {} there"),
-    "food": ("it serves {} food", "they cook {} dishes"),
-    "price": ("a meal there is {}", "most dishes are {}"),
-    "area": ("it is at the {}", "you find it near the {}"),
-    "near": ("the next stop is {}", "and {} is not far"),
-    "rating": ("guests call it {}", "people say it is {}"),
-    "children": ("are there children? {}", "a place for families? {}"),
+    "type": ("it is {a} {}", "you will find {a} {} there", "they call it {a} {}"),
+    "food": ("it serves {} food", "they cook {} dishes", "the cook is {}"),
+    "price": ("a meal there is {}", "most dishes are {}", "the bill is {}"),
+    "area": ("it is at the {}", "you find it near the {}", "the {} is close"),
+    "near": ("the next stop is {}", "and {} is not far", "walk on to {}"),
+    "rating": ("guests call it {}", "people say it is {}", "the cooking is {}"),
+    "children": ("are there children? {}", "a place for families? {}", "may children come? {}"),
 }
 ASKED = {
     "type": "what is {}?",
@@ -20,49 +26,70 @@ ASKED = {
     "rating": "how is {}?",
     "children": "may children come to {}?",
 }
+OPENINGS = ("we went to {}.", "there is a place called {}.", "do you know {}?", "I like {}.", "{}:")
 
 
-def places(rng):
-    """Two places, each in two or three forms."""
-    return "\n\n".join(_place(rng) for _ in range(2))
+def places(rng, hard):
+    """One to three places in two or three forms each: the fewer attributes, the more places."""
+    size = up_to(hard, 1, 4)
+    forms = rng.sample((card, prose, line, questions), 3 if size < 3 and hard > 0.3 else 2)
+    styles = [form(rng) for form in forms]
+    in_order = rng.random() < 0.5
+    told = []
+    for number in range(3 if size == 1 else 2):
+        slots = data_to_text.place(rng, "train")
+        name, values = slots.pop("name"), list(slots.items())[:size]
+        said = rng.sample(values, len(values))
+        told.append(styles[0](name, said, lambda text: text, lambda text: text))
+        for style in styles[1:]:
+            order = said if in_order else rng.sample(values, len(values))
+            every = known if in_order and number else lambda text: text
+            told.append(every(style(name, order, known, known)))
+        told.append("")
+    return "\n".join(told).strip()
 
 
-def _place(rng):
-    slots = data_to_text.place(rng, "train")
-    forms = rng.sample((card, prose, line, questions), rng.randint(2, 3))
-    return "\n".join(form(rng, slots) for form in forms)
+def card(rng):
+    """A line for each value."""
+    mark = rng.choice((" = ", " - ", ": "))
+
+    def tell(name, values, name_mark, mark_value):
+        lines = [("name", name_mark(name)), *((key, mark_value(value)) for key, value in values)]
+        return "\n".join(f"* {key}{mark}{value}" for key, value in lines)
+
+    return tell
 
 
-def card(rng, slots):
-    """A line for each value, in any order."""
-    mark, shown = rng.choice((" = ", " - ", ": ")), _shuffled(rng, slots)
-    return "\n".join(f"* {key}{mark}{value}" for key, value in [("name", slots["name"]), *shown])
-
-
-def prose(rng, slots):
+def prose(rng):
     """A sentence for each value, two and two joined now and then."""
-    said = []
-    for key, value in _shuffled(rng, slots):
-        form = rng.choice(SAID[key])
-        said.append(form.replace("{a}", words.article(value)).format(value))
-    joined = rng.choice((". ", ", and ", "; "))
-    opening = rng.choice(("we went to {}.", "there is a place called {}.", "do you know {}?", "I like {}."))
-    return words.capital(f"{opening.format(slots['name'])} {joined.join(said)}.")
+    ways = {key: rng.choice(said) for key, said in SAID.items()}
+    joined, opening = rng.choice((". ", ", and ", "; ")), rng.choice(OPENINGS)
+
+    def tell(name, values, name_mark, mark_value):
+        said = [
+            ways[key].replace("{a}", words.article(value)).format(mark_value(value)) for key, value in values
+        ]
+        return f"{words.capital(opening).format(name_mark(name))} {joined.join(said)}."
+
+    return tell
 
 
-def line(rng, slots):
-    """A line of a guide: the name and the values in brackets or behind a colon."""
-    values = ", ".join(value for _, value in _shuffled(rng, slots))
-    return rng.choice(("guide: {} has {}", "see {}: {}.", "* {} / {}")).format(slots["name"], values)
+def line(rng):
+    """A line of a guide: the name and the values behind a colon or a slash."""
+    form = rng.choice(("guide: {} has {}", "see {}: {}.", "* {} / {}", "{} ( {} )"))
+
+    def tell(name, values, name_mark, mark_value):
+        return form.format(name_mark(name), ", ".join(mark_value(value) for _, value in values))
+
+    return tell
 
 
-def questions(rng, slots):
+def questions(rng):
     """A question for each value, answered."""
     form = rng.choice(("- {} - {}.", "Q. {} A. {}", "{} {}!"))
-    return "\n".join(form.format(ASKED[key].format(slots["name"]), v) for key, v in _shuffled(rng, slots))
 
+    def tell(name, values, name_mark, mark_value):
+        asked = [(ASKED[key].format(name_mark(name)), mark_value(value)) for key, value in values]
+        return "\n".join(form.format(question, value) for question, value in asked)
 
-def _shuffled(rng, slots):
-    """The (key, value) pairs without the name, in any order."""
-    pairs = [pair for pair in slots.items() if pair[0] != "name"]
-    return rng.sample(pairs, len(pairs))
+    return tell

@@ -1,0 +1,46 @@
+"""Documents as token ids, and which of them count in the loss.
+
+Of every sixteen documents of text, one counts in full, so that the model still writes. Some documents are no
+text: see pieces.py. At first nearly all of them, soon one in ten.
+"""
+
+from random import Random
+
+import numpy as np
+
+from ...data.batches import Batch
+from ...layout import pack_ids
+from . import document
+from .difficulty import hardness
+from .marks import read_marks
+from .pieces import pieces
+
+IN_FULL, PIECES = 1 / 16, 1 / 10
+BEGINNING = 20_000  # documents until the share of pieces has come down to PIECES
+
+
+def read(seed, n, tokenizer, config):
+    """Document number n -> its ids, and for each whether it counts; the end token is their last."""
+    rng = Random(f"reading {seed} {n}")
+    if rng.random() < max(PIECES, 1 - n / BEGINNING):
+        return pieces(rng, hardness(rng, 4 * n), config)
+    ids, counts = marked_ids(document(seed, n), tokenizer, config)
+    return ids, [True] * len(ids) if rng.random() < IN_FULL else counts
+
+
+def marked_ids(marked, tokenizer, config):
+    """A document with marks -> its ids, cut to the model's positions, and for each whether it counts.
+
+    A token counts where one of its characters is marked.
+    """
+    text, flags = read_marks(marked)
+    encoded = tokenizer.encode(text)
+    counts = [any(flags[begin:end]) for begin, end in encoded.offsets]
+    room = config.n_positions
+    return [*encoded.ids, config.eos_token_id][:room], [*counts, True][:room]
+
+
+def packed(documents):
+    """[(ids, counts), ...] -> a Batch."""
+    ids, layout = pack_ids([ids for ids, _ in documents])
+    return Batch(ids, layout, np.array([c for _, counts in documents for c in counts], dtype=bool))
