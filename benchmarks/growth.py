@@ -105,7 +105,7 @@ def point(axis, x, config, device):
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (sequences, T)).tolist()
     batch = pack([([], sequence) for sequence in ids])
     peft, optimizer = PeftModel(GPT2.random(config, device=device), method), AdamW()
-    peft.check_batch(batch, peft.num_virtual_tokens)
+    peft.check_batch(batch)
 
     def step():
         _, grads = peft.loss_and_grads(batch)

@@ -23,6 +23,7 @@ import numpy as np
 from . import gpt2
 from .backend import like, xp_of
 from .errors import InputError
+from .files.content import content_of
 from .layout import Layout
 from .model import GPT2
 from .ops import log_softmax
@@ -123,6 +124,12 @@ class Distilled(PeftModel):
         """Positions that no text can take, so that what is left has room in student and teacher."""
         room = self.teacher.config.n_positions - self.teacher.num_virtual_tokens
         return max(super().num_virtual_tokens, self.config.n_positions - room)
+
+    def identity(self):
+        """The student's, and the teacher."""
+        teacher = content_of([self.teacher.identity(), self.teacher.tensors, self.teacher.weights])
+        settings = {"temperature": self.temperature, "distill_weight": self.weight}
+        return super().identity() | {"teacher": teacher} | settings
 
     def shard_loss_and_grads(self, shard, step, collect, blocks):
         """As in PeftModel. The teacher reads the shard first, without dropout, and keeps nothing."""

@@ -119,7 +119,8 @@ def attention(q, k, v, q_spans, k_spans, H, p_drop=0.0, rng=None, wants=frozense
         p = softmax(s + mask)
         dropped, drop = dropout(p, p_drop, rng)
         heads(o[a:b], H)[...] = dropped @ heads(v[c:d], H)  # (H, T, D)
-        kept.append((p, drop))
+        if "x" in wants:
+            kept.append((p, drop))
     return o, (q, k, v, q_spans, k_spans, H, kept) if "x" in wants else None
 
 

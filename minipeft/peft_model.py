@@ -1,7 +1,7 @@
 """PeftModel: a frozen GPT-2 and one or more fine-tuning methods."""
 
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,7 @@ from .backend import like, to_host
 from .config import check_sequences
 from .errors import InputError
 from .files.adapters import load_adapter, save_adapter
+from .files.content import configuration_of, content_of
 from .methods.linear.combine import combined_adapter
 from .mixed_model import BASE, MixedModel
 from .model import GPT2
@@ -139,6 +140,11 @@ class PeftModel:
     def num_parameters(self):
         """How many numbers there are: the base's and the methods' own."""
         return self.model.num_parameters + sum(p.size for p in self.tensors.values())
+
+    def identity(self):
+        """The base as a fingerprint, and the method in full: what a run that goes on must find again."""
+        base = content_of([asdict(self.config), self.model.weights])
+        return {"base": base, "method": configuration_of(self.method)}
 
     def print_trainable_parameters(self):
         """Print the counts in Hugging Face PEFT's words."""

@@ -5,15 +5,19 @@ import math
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from .data.batches import batches, load_pairs
+from .data.batches import batches, load_pairs, orders
 from .errors import InputError
-from .files.json_files import write_json
+from .files.json_files import atomic, clear_errors, write_json
+from .files.run_folder import run_folder
 from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
+from .resuming.state import SavedRun, read_every, same_run
+from .resuming.stopping import stop_asked
 
 
 @dataclass
@@ -30,6 +34,9 @@ class Training:
     eval_every        steps between evaluations (0: ten in all);  patience  evaluations without a better one
                       before stopping early (0: never)
     on_long           rows longer than the model: "refuse", "cut", "drop" or "split" (see data.encode_rows)
+    save_every        steps, or a time such as 5m, between two saves of the run's state, as `resuming` has it;
+                      "": never
+    skip_bad_steps    so many steps in all may be left out whose loss or gradient is no finite number
     """
 
     steps: int = 0
@@ -47,6 +54,8 @@ class Training:
     patience: int = 0
     on_long: str = "refuse"
     seed: int = 0
+    save_every: str = ""
+    skip_bad_steps: int = 0
 
     def __post_init__(self):
         for name in ("batch_size", "accumulation_steps"):
@@ -57,6 +66,9 @@ class Training:
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
         schedule_called(self.schedule)
+        read_every(self.save_every)
+        if self.skip_bad_steps < 0:
+            raise InputError(f"skip_bad_steps must be 0 or more, not {self.skip_bad_steps}")
         if self.steps < 0 or (self.steps == 0 and not self.epochs > 0):
             raise InputError("give steps or epochs above 0")
 
@@ -73,6 +85,7 @@ class History:
     best: dict | None = None
     seconds: float = 0.0
     too_long: int = 0  # rows that did not fit the model
+    skipped: list = field(default_factory=list)  # the steps that `skip_bad_steps` left out, and why
 
     @property
     def tokens_per_second(self):
@@ -80,14 +93,20 @@ class History:
         return sum(s["tokens"] for s in self.steps) / max(1e-9, sum(s["seconds"] for s in self.steps))
 
 
-def train(model, data, eval_data=None, output_dir=None, progress=True, **settings):
+def train(model, data, eval_data=None, output_dir=None, progress=True, resume=False, **settings):
     """Train `model.trainable` in place. -> History.
 
     data, eval_data: a file (see data/rows.py), rows, or pairs of token ids. settings: fields of `Training`.
     With eval_data the best adapter by evaluation loss is what the model holds at the end; with output_dir
     it is also written there whenever a better one is found, next to settings.json and metrics.jsonl.
-    Raises InputError for bad data or settings before any work, and where the loss is not a finite number:
-    the model then holds the last good adapter.
+    resume: go on from the state that output_dir holds of this very run (see `resuming`), to the same bits as
+    if it had never stopped; where it holds none, begin.
+
+    SIGINT and SIGTERM let the step end and the state be saved; then it raises KeyboardInterrupt, or
+    `resuming.stopping.Terminated`.
+    Raises InputError for bad data or settings, and a folder that another run writes to, before any work;
+    where the loss is not a finite number: the model then holds the last good adapter; and where nothing can
+    be written any more: what was written last is whole.
     """
     s = Training(**settings)
     pairs, too_long = load_pairs(data, model, s.on_long)
@@ -102,35 +121,73 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, **setting
         weight_decay=s.weight_decay,
         lr_scale=lambda name: model.method.lr_scale(name, model.config),
     )
-    stream = batches(pairs, s.batch_size, np.random.default_rng(s.seed))
-    eval_every = s.eval_every or max(1, steps // 10)
-    begin = time.perf_counter()
-    with metrics_log(output_dir, s) as log, progress_bar(steps, progress) as bar:
-        for step in range(steps):
-            optimizer.learning_rate = learning_rate_at(step, steps, s)
-            row = optimizer_step(model, optimizer, islice(stream, s.accumulation_steps), s, step)
-            if not math.isfinite(row["loss"] + row["grad_norm"]):
-                raise InputError(
-                    f"step {step + 1}: the loss is {row['loss']} and the gradient's norm {row['grad_norm']}; "
-                    f"{keeper.restore()}: try a lower learning rate"
-                )
-            history.steps.append(row)
-            log(row)
-            bar(row)
-            if (step + 1) % eval_every == 0 or step + 1 == steps:
-                result = {"step": step + 1}
-                if held_out:
-                    result |= {f"eval_{k}": v for k, v in evaluate(model, held_out).items()}
-                    result["elapsed"] = time.perf_counter() - begin
-                    history.evals.append(result)
-                    log(result)
-                if keeper.offer(result):
-                    history.best = result
-                if s.patience and keeper.since_best >= s.patience:
-                    break
-    keeper.restore()
-    history.seconds = time.perf_counter() - begin
+    same = partial(same_run, model, s, pairs, held_out)
+    saved = SavedRun(model, optimizer, keeper, history, output_dir, s.save_every, same)
+    with run_folder(output_dir) as folder, stop_asked() as stop:
+        done = saved.begin(resume)
+        stream = batches(pairs, s.batch_size, np.random.default_rng(s.seed), done * s.accumulation_steps)
+        eval_every = s.eval_every or max(1, steps // 10)
+        begin = time.perf_counter() - history.seconds
+        with metrics_log(output_dir, s, history) as log, progress_bar(steps, progress, done) as bar:
+            for step in range(done, steps):
+                optimizer.learning_rate = learning_rate_at(step, steps, s)
+                row = optimizer_step(model, optimizer, islice(stream, s.accumulation_steps), s, step)
+                if math.isfinite(row["loss"] + row["grad_norm"]):
+                    history.steps.append(row)
+                    log(row)
+                else:
+                    skip(row, len(pairs), s, history, keeper)
+                bar(row)
+                done = step + 1
+                folder.check()
+                if done % eval_every == 0 or done == steps:
+                    result = {"step": done}
+                    if held_out:
+                        result |= {f"eval_{k}": v for k, v in evaluate(model, held_out).items()}
+                        result["elapsed"] = time.perf_counter() - begin
+                        history.evals.append(result)
+                        log(result)
+                    if keeper.offer(result):
+                        history.best = result
+                    if s.patience and keeper.since_best >= s.patience:
+                        break
+                history.seconds = time.perf_counter() - begin
+                if stop.asked or saved.due(done):
+                    saved.save(done)
+                if stop.asked:
+                    raise stop.asked(stopped_after(done, steps, output_dir))
+        keeper.restore()
+        history.seconds = time.perf_counter() - begin
+        saved.finish(done)
+        if stop.asked:
+            raise stop.asked("the training is done")
     return history
+
+
+def stopped_after(done, steps, folder):
+    """Where a run was stopped, and what to do about it."""
+    if folder is None:
+        return f"stopped after step {done} of {steps}, and nothing is saved: there was no output_dir"
+    return f"stopped after step {done} of {steps}, the state is in {folder}: resume=True (--resume) goes on"
+
+
+def skip(row, n, s, history, keeper):
+    """A step whose loss or gradient is no finite number: note it, and go on if it may be left out.
+
+    Raises InputError where it may not, with the rows of its batches; the model holds the last good adapter.
+    """
+    step, rng = row["step"], np.random.default_rng(s.seed)
+    numbers = orders(n, s.batch_size, rng, (step - 1) * s.accumulation_steps)
+    rows = sorted(int(i) + 1 for order in islice(numbers, s.accumulation_steps) for i in order)
+    of = "rows" if history.too_long == 0 or s.on_long == "cut" else "rows, the too long ones not counted,"
+    named = ", ".join(map(str, rows[:16])) + (f" and {len(rows) - 16} more" if len(rows) > 16 else "")
+    what = f"the loss is {row['loss']} and the gradient's norm {row['grad_norm']} ({of} {named})"
+    if len(history.skipped) >= s.skip_bad_steps:
+        raise InputError(
+            f"step {step}: {what}; {keeper.restore()}: look at these rows, or try a lower learning rate"
+            + (f"; {len(history.skipped)} steps were skipped before" if history.skipped else "")
+        )
+    history.skipped.append({"step": step, "rows": rows, "why": what})
 
 
 def optimizer_step(model, optimizer, micro_batches, s, step):
@@ -200,22 +257,34 @@ class Keeper:
 
 
 @contextmanager
-def metrics_log(folder, settings):
-    """Gives a function that appends a dict to folder/metrics.jsonl; without a folder it does nothing."""
+def metrics_log(folder, settings, history):
+    """Gives a function that appends a dict to folder/metrics.jsonl, which begins with what is in the history.
+
+    Without a folder it does nothing.
+    """
     if folder is None:
         yield lambda row: None
         return
+    path = Path(folder) / "metrics.jsonl"
+    rows = sorted(history.steps + history.evals, key=lambda row: (row["step"], "loss" not in row))
     write_json(Path(folder) / "settings.json", asdict(settings))
-    with open(Path(folder) / "metrics.jsonl", "w", encoding="utf-8") as file:
-        yield lambda row: print(json.dumps(row), file=file, flush=True)
+    with atomic(path) as temporary:
+        Path(temporary).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with open(path, "a", encoding="utf-8") as file:
+
+        def log(row):
+            with clear_errors(path):
+                print(json.dumps(row), file=file, flush=True)
+
+        yield log
 
 
 @contextmanager
-def progress_bar(steps, show):
+def progress_bar(steps, show, done=0):
     """Gives a function that moves a tqdm bar on by one step's row: loss, tokens per second, time left."""
     from tqdm import tqdm
 
-    with tqdm(total=steps, desc="train", unit="step", disable=not show) as bar:
+    with tqdm(total=steps, desc="train", unit="step", disable=not show, initial=done) as bar:
 
         def move(row):
             rate = row["tokens"] / row["seconds"]

@@ -371,19 +371,15 @@ def test_help_for_every_command():
         assert done.value.code == 0
 
 
-def test_import_is_quick_and_brings_no_heavy_library():
-    """0.3 s with NumPy; NumPy's own part is not ours, and a third to a half of it."""
+def test_an_import_brings_no_heavy_library():
+    """How long it takes: tests/test_book.py."""
     code = (
-        "import sys, time, numpy; t = time.perf_counter(); import minipeft; t = time.perf_counter() - t;"
+        "import sys; import minipeft;"
         "heavy = {'tokenizers', 'huggingface_hub', 'torch', 'tqdm', 'threadpoolctl', 'sacrebleu', 'nltk'};"
         "heavy &= set(sys.modules);"
-        "assert not heavy, heavy; print(t)"
+        "assert not heavy, heavy"
     )
-    times = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-        for _ in range(5)
-    ]
-    assert min(times) < 0.2, times
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_python_m_minipeft_is_minipeft():

@@ -158,9 +158,35 @@ def test_changed_data_is_run_on_again(tmp_path, started):
     call(tmp_path / "out", sources=sources)
     assert len(started) == 3
     later = time.time() + 10
-    os.utime(file, (later, later))
+    os.utime(file, (later, later))  # a date says nothing
+    call(tmp_path / "out", sources=sources)
+    assert len(started) == 3
+    file.write_text("\n".join(map(json.dumps, ROWS[1:])))
+    os.utime(file, (0, 0))
     call(tmp_path / "out", sources=sources)
     assert len(started) == 6
+
+
+def test_another_base_adapter_or_code_is_run_again(tmp_path, started, monkeypatch):
+    for name in ("model", "code"):
+        (tmp_path / name).mkdir()
+    write_model(tmp_path / "model")
+    (tmp_path / "code" / "f.py").write_text("1")
+    monkeypatch.setattr("minipeft.reports.compare.plan.CODE", tmp_path / "code")
+    again = lambda: compare(str(tmp_path / "model"), tmp_path / "out", TASK, ["lora"], progress=False)
+    again(), again()
+    assert len(started) == 1
+    weights = bytearray((tmp_path / "model" / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (tmp_path / "model" / "model.safetensors").write_bytes(weights)
+    again(), again()
+    assert len(started) == 2
+    (tmp_path / "code" / "f.py").write_text("2")
+    again(), again()
+    assert len(started) == 3
+    (started[0].folder / "adapter_model.safetensors").write_text("of another run")
+    again(), again()
+    assert len(started) == 4
 
 
 def test_a_run_that_fails_is_a_row_that_says_so_and_is_tried_again(tmp_path, started, monkeypatch):

@@ -81,9 +81,9 @@ def test_every_methods_step_is_cheaper_than_full_fine_tuning(name):
 
 
 @pytest.mark.parametrize("name", ["full", "lora", "prefix_tuning", "ia3", "bitfit"])
-def test_checkpointing_costs_a_third_at_most(name):
-    """Two thirds of a block's products are formed again: its last linear layer's are not."""
-    assert multiplications(name) < multiplications(name, checkpointing=True) < 1.37 * multiplications(name)
+def test_checkpointing_costs_a_forward_of_the_blocks_at_most(name):
+    """Where no weight's gradient is formed, the forward is half of a step; the head runs once."""
+    assert multiplications(name) < multiplications(name, checkpointing=True) < 1.5 * multiplications(name)
 
 
 def test_a_mixed_batch_costs_little_more_than_a_batch_of_one_adapter():

@@ -204,7 +204,7 @@ def test_a_text_too_long_is_split_into_rows_of_like_length_that_hold_all_of_it()
         ([], "the data is empty"),
         ([([1, 2], [61])], r"sequence 0: token id 61 is not in 0 \.\.\. 60"),
         ([([], [1]), ([], [])], "sequence 1 is empty"),
-        ([([1] * 20, [1] * 5)], "sequence 0: 0 virtual \\+ 25 tokens, and the model has 24 positions"),
+        ([([1] * 20, [1] * 5)], "sequence 0: 0 virtual \\+ 25 tokens do not fit the model's 24 positions"),
         ([{"text": "a"}], "no tokenizer"),
         ([{"txt": "a"}], "row 1: want"),
     ],

@@ -160,6 +160,6 @@ def test_a_write_that_fails_leaves_the_old_file(folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("safetensors.numpy.save_file", half)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match=r"model\.safetensors: cannot be written: No space left"):
         files.write_safetensors(path, {"a": np.zeros(3)})
     assert path.read_bytes() == before and sorted(p.name for p in folder.iterdir()) == names

@@ -374,9 +374,9 @@ def arrays_in(cache):
 def test_the_cache_of_a_frozen_model_is_small():
     """Evaluation keeps nothing but weights and row scales; LoRA keeps less than full fine-tuning."""
 
-    def kept(method, learns):
+    def kept(method, grad_enabled):
         peft, batch = PeftModel(small_model(), method), small_batch()
-        _, _, caches = gpt2.forward(batch.ids, batch.layout, peft.step(grad_enabled=learns))
+        _, _, caches = gpt2.forward(batch.ids, batch.layout, peft.step(grad_enabled=grad_enabled))
         weights = {id(w) for w in [*peft.weights.values(), *peft.tensors.values()]}
         return sum(a.nbytes for a in arrays_in(caches) if id(a) not in weights) / len(batch.ids) / 8
 

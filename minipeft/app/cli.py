@@ -7,6 +7,7 @@ import warnings
 
 from ..errors import InputError
 from ..methods.named import method_class
+from ..resuming.stopping import Terminated, end_with_parent, sigterm_raises
 from ..train import Training
 from .commands import (
     bench_command,
@@ -31,14 +32,19 @@ ADAPTER = "a folder that `minipeft train` or Hugging Face PEFT wrote"
 
 
 def main(argv=None):
-    """Run one command. -> exit code: 0 well, 1 a check failed, 2 bad input, 130 interrupted."""
+    """Run one command. -> exit code.
+
+    0 well, 1 a check failed, 2 bad input, 130 ended by Ctrl-C (SIGINT), 143 by SIGTERM.
+    """
     args = parser().parse_args(argv)
     args.words = sys.argv[1:] if argv is None else argv  # as typed: a comparison's report says it
     warnings.simplefilter("ignore", RuntimeWarning)  # overflow on the way to a loss that `train` reports
     try:
         for name in getattr(args, "register", None) or ():
             method_class(name)
-        return args.command(args) or 0
+        end_with_parent()
+        with sigterm_raises():
+            return args.command(args) or 0
     except InputError as error:
         print(f"minipeft: {error}", file=sys.stderr)
         if getattr(args, "json", False):
@@ -48,8 +54,8 @@ def main(argv=None):
         print(f"minipeft: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"minipeft: interrupted; {stop or 'what was written so far is kept'}", file=sys.stderr)
-        return 130
+        print(f"minipeft: interrupted; {str(stop) or 'what was written so far is kept'}", file=sys.stderr)
+        return 143 if isinstance(stop, Terminated) else 130
 
 
 # -------------------------------------------------------------------------------------------- the parser
@@ -78,6 +84,7 @@ def parser():
     p = add("compare", compare_command, model_options, *data, compare_options, training_options)
     p.set_defaults(task=None)  # --all has to know whether it was given
     p = add("train", train_command, model_options, *data, method_options, distill_options, training_options)
+    resume_option(p)
     p = add("generate", generate_command, model_options, adapters_options, prompt_options, decoding_options)
     p = add("chat", chat_command, model_options, adapters_options, decoding_options, result=False)
     p = add("serve", serve_command, model_options, adapters_options, server_options, result=False)
@@ -125,6 +132,8 @@ def parser():
         help="how many to write and to train on (default: as many as the built-in model read)",
     )
     p.add_argument("--seed", type=int, default=0, help="of the corpus, the weights and the order")
+    p.add_argument("--save-every", default="", metavar="N", help="steps, or a time such as 5m, between saves")
+    resume_option(p)
     p = add("download", download_command)
     p.add_argument("name", help="gpt2, gpt2-medium, gpt2-large, gpt2-xl or distilgpt2")
     p = add("info", info_command, memory_options)
@@ -244,6 +253,13 @@ def training_options(p):
         value = {"action": "store_true"} if f.type is bool else {"type": f.type, "metavar": f.type.__name__}
         option = f"--{name.replace('_', '-')}"
         group.add_argument(option, default=None, help=f"default {f.default}", **value)
+
+
+def resume_option(p):
+    """--resume."""
+    p.add_argument(
+        "--resume", action="store_true", help="go on from the state that --out holds; without one, begin"
+    )
 
 
 def memory_options(p):

@@ -13,6 +13,7 @@ from ..data.batches import pack
 from ..distill import Distilled, student_of
 from ..errors import InputError
 from ..files.hub import download, find_folder
+from ..files.run_folder import run_folder
 from ..gradcheck import TOLERANCE, gradcheck
 from ..methods.named import make_method
 from ..model import load_model
@@ -57,7 +58,7 @@ def compare_command(args):
         )  # fmt: skip
     except KeyboardInterrupt as stop:
         when = str(stop) or "before the report was written"
-        raise KeyboardInterrupt(f"{when}; go on with: {command}") from None
+        raise type(stop)(f"{when}; go on with: {command}") from None
     show(
         args,
         comparison,
@@ -66,14 +67,33 @@ def compare_command(args):
 
 
 def train_command(args):
-    """Fine-tune a model by one method."""
+    """Fine-tune a model by one method.
+
+    Stopped by Ctrl-C or SIGTERM, or killed with --save-every, it goes on with the same command and --resume.
+    """
     method, settings = make_method(args.method, args.set), given_settings(args)
+    if args.resume and not args.out:
+        raise InputError("--resume needs --out: the folder of the run to go on with")
     check_data(args)  # before a large model is loaded
-    model = load_base(args)
-    task = chosen_task(args, model.tokenizer)
     out = args.out or f"runs/{args.method.replace(':', '.')}-{time.strftime('%Y%m%d-%H%M%S')}"
-    model, student = distillation(args, model, out)
-    result = run(model, method, out, task, progress=not args.quiet, student=student, **settings)
+    try:
+        base = load_base(args)
+        task = chosen_task(args, base.tokenizer)
+        model, student = distillation(args, base, out)
+        result = run(
+            model,
+            method,
+            out,
+            task,
+            progress=not args.quiet,
+            student=student,
+            resume=args.resume,
+            **settings,
+        )
+    except KeyboardInterrupt as stop:
+        more = [*([] if args.out else ["--out", out]), *([] if args.resume else ["--resume"])]
+        command = shlex.join(["minipeft", *args.words, *more])
+        raise type(stop)(f"{str(stop) or 'before the first step'}; go on with: {command}") from None
     lines = [
         f"trainable {result['trainable']:,} of {result['parameters']:,} parameters",
         f"{result['steps']} steps in {result['seconds']:.1f} s, {result['tokens_per_second']:,.0f} tokens/s, "
@@ -81,6 +101,7 @@ def train_command(args):
     ]
     if result["too_long"]:
         lines.append(f"{result['too_long']} rows were too long for the model: {settings['on_long']}")
+    lines += [f"step {bad['step']} was skipped: {bad['why']}" for bad in result["skipped"]]
     show(args, result, "\n".join([*lines, *scores_in_words(result), f"adapter in {out}/"]))
 
 
@@ -250,7 +271,10 @@ def bench_command(args):
 
 def pretrain_command(args):
     """Write the corpus, learn its tokenizer, train the embedded model from random weights."""
-    history = pretrain(args.out, args.documents, seed=args.seed, progress=not args.quiet)
+    history = pretrain(
+        args.out, args.documents, seed=args.seed, progress=not args.quiet, resume=args.resume,
+        save_every=args.save_every,
+    )  # fmt: skip
     last = history.evals[-1]
     show(
         args,
@@ -315,7 +339,8 @@ def distillation(args, model, out):
     if args.student_layers:
         model = student_of(teacher.merge_and_unload(), args.student_layers)
         model.name = str(Path(out) / "student")  # an adapter's folder holds no base: here it is
-        model.save_pretrained(model.name)
+        with run_folder(out):
+            model.save_pretrained(model.name)
     return model, lambda peft: Distilled(peft, teacher, args.temperature, args.distill_weight)
 
 

@@ -31,11 +31,12 @@ def train_tokenizer(texts, vocab_size):
     return tokenizer
 
 
-def pretrain(folder, documents=None, config=None, seed=0, progress=True, **settings):
+def pretrain(folder, documents=None, config=None, seed=0, progress=True, resume=False, **settings):
     """Write the corpus, learn the tokenizer, train every weight from random ones, save in float16.
 
     folder: gets config.json, model.safetensors, tokenizer.json, and training.json with the loss curve.
-    settings: of `Training`, where they differ from these. -> History.
+    settings: of `Training`, where they differ from these. resume: as `train` has it; the state is in
+    folder/training. -> History.
     """
     config, documents = config or SHAPE, documents or DOCUMENTS
     texts = list(islice(corpus(seed), documents))
@@ -47,7 +48,8 @@ def pretrain(folder, documents=None, config=None, seed=0, progress=True, **setti
         "eval_every": 500,
         "weight_decay": 0.1, "on_long": "cut", "seed": seed,
     } | settings  # fmt: skip
-    history = train(model, [{"text": t} for t in texts], held_out, progress=progress, **settings)
+    state = Path(folder) / "training" if resume or settings.get("save_every") else None
+    history = train(model, [{"text": t} for t in texts], held_out, state, progress, resume, **settings)
     GPT2(config, model.weights, tokenizer).save_pretrained(folder, dtype="float16")
     write_json(Path(folder) / "training.json", {
         "documents": documents, "settings": settings, "tokens": sum(s["tokens"] for s in history.steps),

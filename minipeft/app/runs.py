@@ -8,7 +8,9 @@ from ..cost.machine import peak_memory_mb
 from ..data.batches import load_pairs
 from ..errors import InputError
 from ..files.json_files import write_json
+from ..files.run_folder import run_folder
 from ..peft_model import PeftModel
+from ..resuming.state import STATE
 from ..tasks.answers import answer
 from ..tasks.baselines import BASELINES, few_shot
 from ..tasks.named import rows_of
@@ -65,11 +67,11 @@ def rows_to_score(task):
     return rows
 
 
-def run(model, method, out, task, seed=0, progress=True, student=None, **settings):
+def run(model, method, out, task, seed=0, progress=True, student=None, resume=False, **settings):
     """Train `method` on `model`, measure it, write everything to the folder `out`. -> the result, a dict.
 
     task: a built-in task, or an `OwnData`. out: the best adapter, settings.json, metrics.jsonl, result.json.
-    student: makes a `distill.Distilled` of the PeftModel, where a teacher helps.
+    student: makes a `distill.Distilled` of the PeftModel, where a teacher helps. resume: as `train` has it.
     """
     data, eval_data = rows_of(task, "train"), rows_of(task, "validation") or None
     on_long = settings.get("on_long", Training.on_long)
@@ -80,25 +82,31 @@ def run(model, method, out, task, seed=0, progress=True, student=None, **setting
         peft = student(peft)
     if test := rows_of(task, "test"):
         load_pairs(test, peft, on_long)  # what cannot be scored is said before the training, not after it
-    history = train(peft, data, eval_data, out, progress, seed=seed, **settings)
-    result = {
-        "method": type(method).__name__,
-        "configuration": asdict(method),
-        "model": model.name,
-        "quantization": model.quantization,
-        **source,
-        "trainable": peft.num_trainable,
-        "parameters": peft.num_parameters,
-        "steps": len(history.steps),
-        "best": history.best,
-        "evals": history.evals,
-        "too_long": history.too_long,
-        "seconds": history.seconds,
-        "tokens_per_second": history.tokens_per_second,
-        "peak_memory_mb": peak_memory_mb(),
-        "adapter_mb": sum(f.stat().st_size for f in Path(out).glob("*.safetensors")) / 1e6,
-    }
-    result |= measure(peft, task, progress, on_long)
-    result["finished"] = time.strftime("%Y-%m-%d %H:%M:%S")
-    write_json(Path(out) / "result.json", result)
+    with run_folder(out):
+        history = train(peft, data, eval_data, out, progress, resume, seed=seed, **settings)
+        result = {
+            "method": type(method).__name__,
+            "configuration": asdict(method),
+            "model": model.name,
+            "quantization": model.quantization,
+            **source,
+            "trainable": peft.num_trainable,
+            "parameters": peft.num_parameters,
+            "steps": len(history.steps),
+            "best": history.best,
+            "evals": history.evals,
+            "too_long": history.too_long,
+            "skipped": history.skipped,
+            "seconds": history.seconds,
+            "tokens_per_second": history.tokens_per_second,
+            "peak_memory_mb": peak_memory_mb(),
+            "adapter_mb": sum(f.stat().st_size for f in Path(out).glob("*.safetensors") if f.name != STATE)
+            / 1e6,
+        }
+        try:
+            result |= measure(peft, task, progress, on_long)
+        except KeyboardInterrupt as stop:
+            raise type(stop)("the training is done, its scores are not") from None
+        result["finished"] = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_json(Path(out) / "result.json", result)
     return result

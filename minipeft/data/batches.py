@@ -133,11 +133,23 @@ def load_pairs(data, model, on_long="refuse"):
     return data, 0
 
 
-def batches(pairs, batch_size, rng=None):
-    """Batches of the pairs, in order; with `rng`, without end, each epoch in a new random order."""
+def batches(pairs, batch_size, rng=None, skip=0):
+    """Batches of the pairs, in the order of `orders`."""
+    for numbers in orders(len(pairs), batch_size, rng, skip):
+        yield pack([pairs[j] for j in numbers])
+
+
+def orders(n, batch_size, rng=None, skip=0):
+    """Which of n sequences are in each batch: in order; with `rng`, without end, each epoch in a new order.
+
+    skip: so many batches are left out, as if they had been read: what follows is the same.
+    """
     while True:
-        order = np.arange(len(pairs)) if rng is None else rng.permutation(len(pairs))
-        for i in range(0, len(order), batch_size):
-            yield pack([pairs[j] for j in order[i : i + batch_size]])
+        order = np.arange(n) if rng is None else rng.permutation(n)
+        for i in range(0, n, batch_size):
+            if skip:
+                skip -= 1
+                continue
+            yield order[i : i + batch_size]
         if rng is None:
             return

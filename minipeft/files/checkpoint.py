@@ -92,4 +92,4 @@ def write_gpt2(folder, config, weights, tokenizer=None, dtype=None):
     write_json(folder / "config.json", settings)
     if tokenizer is not None:
         with atomic(folder / "tokenizer.json") as temporary:
-            tokenizer.save(temporary)
+            Path(temporary).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")

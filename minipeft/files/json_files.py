@@ -17,19 +17,32 @@ def write_json(path, value):
 
 @contextmanager
 def atomic(path):
-    """A temporary file in the same folder, which takes the place of `path` once it is whole and on disk."""
+    """A temporary file in the same folder, which takes the place of `path` once it is whole and on disk.
+
+    Raises InputError where the disk is full or the folder cannot be written: what was there before stays.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    with clear_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+        try:
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def clear_errors(path):
+    """Inside, what keeps `path` from being written is an InputError of one line that names it."""
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def read_json(path):

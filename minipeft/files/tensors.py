@@ -58,11 +58,28 @@ def unload(array):
 
 def write_safetensors(path, tensors, metadata=None):
     """{name: array} -> a safetensors file, written beside it first and then renamed: never half a file."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     host = {name: np.ascontiguousarray(to_host(value)) for name, value in tensors.items()}
     with atomic(path) as temporary:
-        save_file(host, temporary, metadata={"format": "pt"} | (metadata or {}))
+        try:
+            save_file(host, temporary, metadata={"format": "pt"} | (metadata or {}))
+        except SafetensorError as error:  # a full disk, among others
+            raise InputError(f"{path}: cannot be written: {error}") from None
+        put_metadata_in_order(temporary)
+
+
+def put_metadata_in_order(path):
+    """Sort the metadata, which the library writes in an order drawn at random: the same is the same bytes."""
+    with open(path, "r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(written) <= size:
+            file.seek(8)
+            file.write(written.ljust(size))
 
 
 def check_tensors(tensors, shapes, where):

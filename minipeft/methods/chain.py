@@ -162,18 +162,24 @@ class Chain(Method):
         return dh, dx, grads
 
     def merge(self, weights, tensors):
-        """Every part in turn, each on what the one before left."""
+        """Every part in turn, each on what the one before left.
+
+        First the parts that train weights of the base: what the others add to a weight is added to theirs.
+        """
         merged = {}
-        for m in self.methods:
+        for m in self._base_first():
             merged |= m.merge(weights | merged, tensors)
         return merged
 
     def unmerge(self, weights, tensors):
         """`merge`, backwards."""
         unmerged = {}
-        for m in reversed(self.methods):
+        for m in reversed(self._base_first()):
             unmerged |= m.unmerge(weights | unmerged, tensors)
         return unmerged
+
+    def _base_first(self):
+        return sorted(self.methods, key=lambda m: type(m).trains_base is Method.trains_base)  # False first
 
     def _reversed(self, caches):
         return zip(reversed(self.methods), reversed(caches), strict=True)

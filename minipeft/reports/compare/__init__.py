@@ -16,6 +16,7 @@ from ...cost.machine import this_machine, versions
 from ...errors import InputError
 from ...files.hub import find_folder
 from ...files.json_files import read_json, write_json
+from ...files.run_folder import run_folder
 from ...train import Training
 from .budget import MARGIN, REPORT, cost_of, probe_of, read_budget, steps_within, with_steps
 from .claims import findings
@@ -42,8 +43,9 @@ def compare(
     `Training`, for all methods alike. command: what the user typed, for the report.
 
     Returns what results.json holds: {"rows": the table, "runs": all results, "findings", "versions", ...}.
-    What `out` holds already from the same command is not run again. Raises InputError for bad settings
-    before any run, and where every run failed; KeyboardInterrupt, after Ctrl-C, with how many runs there are.
+    What `out` holds already from the same command, data, base and code is not run again: see `Run.content`.
+    Raises InputError for bad settings before any run, and where every run failed; KeyboardInterrupt, after
+    Ctrl-C, with how many runs there are.
     """
     names = names_of(methods, scored)
     if list(methods or ()) == ["all"]:
@@ -51,7 +53,8 @@ def compare(
     swept = read_sweep(sweep, names)
     plan = Plan(model, Path(out), sources, tuple(names), device, seeds, settings, swept, quantize)
     check(plan, budget)
-    results, steps = run_all(plan, budget, progress)
+    with run_folder(plan.out):
+        results, steps = run_all(plan, budget, progress)
     rows = rows_of(results)
     if all("failed" in row for row in rows):
         raise InputError(f"all {len(results)} runs failed; the first: {results[0]['failed']}")
@@ -107,8 +110,8 @@ def run_all(plan, budget, progress):
                     runner.skip(plan.seeds - 1)  # nothing to repeat
                 else:
                     results += [runner(run) | {"chosen": True} for run in plan.repeats(runs[chosen])]
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"after {runner.done} of {runner.total} runs") from None
+    except KeyboardInterrupt as stop:
+        raise type(stop)(f"after {runner.done} of {runner.total} runs") from None
     finally:
         runner.close()
     return results, steps

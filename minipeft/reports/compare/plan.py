@@ -4,9 +4,14 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...config import SIZES
+from ...files.content import content_of_files
+from ...files.hub import find_folder
 from ...files.json_files import read_json
 from .recipes import BASELINES, COMMON, FEW_SHOT, LENGTH, method_of, recipe_of
 from .sweep import TRAINING, variants
+
+CODE = Path(__file__).parents[2]  # the package: a result is one of its code
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,28 @@ class Run:
         about = {"task": self.task, "name": self.name, "seed": self.seed, "variant": dict(self.variant)}
         return about | {"folder": str(self.folder), "command": self.command}
 
+    def content(self):
+        """Fingerprints of all that a result depends on besides the command: data, base, code, adapter."""
+        model = self.words[self.words.index("--model") + 1]
+        name = model.removeprefix("random:")
+        base = [] if name != model and name in SIZES else [find_folder(name)]  # a shape has no files
+        return {
+            "data": content_of_files(self.files),
+            "base": content_of_files(base),
+            "code": content_of_files(sorted(CODE.rglob("*.py"))),
+            "adapter": content_of_files(
+                sorted(self.folder.glob("adapter*")) + sorted(self.folder.glob("model*"))
+            ),
+        }
+
     def earlier_result(self):
-        """What this very command gave before; None where it has not, or where a file has changed since."""
+        """What this very command gave before, where everything that it depends on is as it was; else None."""
         path = self.folder / "result.json"
-        if not path.is_file() or any(Path(f).stat().st_mtime > path.stat().st_mtime for f in self.files):
+        if not path.is_file():
             return None
         result = read_json(path)
-        return result if result.get("command") == self.command else None
+        same = result.get("command") == self.command and result.get("content") == self.content()
+        return result if same else None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import time
 from contextlib import contextmanager
 
 from ...files.json_files import write_json
+from ...resuming.state import STATE
+from ...resuming.stopping import ENDS_WITH_STDIN
 
 
 class Runner:
@@ -29,8 +31,10 @@ class Runner:
         if result is None:
             self.say(f"$ {run.command}")
             self.started += 1
+            read = run.content()  # before: a file may change while the run reads it
             result = run.about | self.process(run)
             if "failed" not in result:
+                result["content"] = read | {"adapter": run.content()["adapter"]}
                 write_json(run.folder / "result.json", result)
         self.done += 1
         self.bar.update()
@@ -45,17 +49,23 @@ class Runner:
     def process(self, run):
         """Run the command. -> what it printed as JSON, and the seconds that it took in all."""
         # a run's own bars go below ours, and away when it ends (tqdm reads its defaults from TQDM_...)
-        environment = os.environ | {"TQDM_POSITION": "1", "TQDM_LEAVE": ""}
+        environment = os.environ | {"TQDM_POSITION": "1", "TQDM_LEAVE": "", ENDS_WITH_STDIN: "1"}
         words = [sys.executable, "-m", "minipeft", *run.words, "--json"]
         words += [] if self.progress else ["--quiet"]
         begin = time.perf_counter()
+        (run.folder / STATE).unlink(missing_ok=True)  # of a run that was ended here: this one begins
+        theirs, ours = os.pipe()  # nothing is written: it closes when we end, and the run ends then
         with deaf_to_interrupts():
-            process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
+            process = subprocess.Popen(
+                words, stdin=theirs, stdout=subprocess.PIPE, text=True, env=environment
+            )
+        os.close(theirs)
         try:
             output = self.wait(process)
         finally:
             process.kill()  # where we are interrupted; one that has ended does not mind
             process.wait()
+            os.close(ours)
         if process.returncode:
             return {"failed": message_of(output, process.returncode)}
         return json.loads(output) | {"wall_seconds": time.perf_counter() - begin}

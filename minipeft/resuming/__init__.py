@@ -1,0 +1,1 @@
+"""A run that is stopped: its state on disk, and the signals that stop it."""
