@@ -18,6 +18,7 @@ from .files.run_folder import run_folder
 from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
 from .resuming.state import SavedRun, read_every, same_run
 from .resuming.stopping import stop_asked
+from .speed.gradients import Gradients
 
 
 @dataclass
@@ -195,16 +196,13 @@ def optimizer_step(model, optimizer, micro_batches, s, step):
 
     Where the loss or a gradient is not finite, nothing is applied.
     """
-    begin, loss, count, tokens, grads = time.perf_counter(), 0.0, 0, 0, {}
+    begin, loss, count, tokens, gradients = time.perf_counter(), 0.0, 0, 0, Gradients()
     for i, batch in enumerate(micro_batches):
         seed = (s.seed * 1_000_003 + step) * s.accumulation_steps + i
         batch_loss, batch_count, more = model.loss_and_grad_sums(batch, seed, s.dropout, s.checkpointing)
         loss, count, tokens = loss + batch_loss, count + batch_count, tokens + len(batch.ids)
-        for name, g in more.items():
-            if name in grads:
-                grads[name] += g
-            else:
-                grads[name] = g
+        gradients.add(more)
+    grads = gradients.totals()
     norm = clip_grads(grads, s.max_grad_norm, count)
     loss = float(loss) / count
     if math.isfinite(loss + norm):

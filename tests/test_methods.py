@@ -97,6 +97,14 @@ def test_gradients_are_the_derivatives_of_the_loss(name):
     assert max(errors.values()) < TOLERANCE, max(errors, key=errors.get)
 
 
+@pytest.mark.parametrize("name", ["full", "lora", "dora", "prefix_tuning", "p_tuning", "adapter", "unipelt"])
+def test_gradients_with_plain_operations_are_the_derivatives_too(name):
+    """A method of every site; what is fast is tested everywhere else."""
+    peft = noisy(SMALL[name], scale=0.3 if name in FAINT_AT_INIT else 0)
+    peft.model.ops = "plain"
+    assert max(gradcheck(peft, small_batch(), elements=1).values()) < TOLERANCE
+
+
 def with_dropout(method):
     """The method, or each of a chain, with dropout of its own where it has one."""
     if isinstance(method, list):
