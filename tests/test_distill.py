@@ -207,15 +207,18 @@ def test_first_tokens_count_where_both_or_neither_predicts_them():
 
 @pytest.mark.parametrize("method", [Full(), LoRA(r=2, lora_dropout=0.1)], ids=type)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_weight_0_is_ordinary_training_bit_for_bit(method, dtype):
+def test_weight_0_is_ordinary_training(method, dtype):
+    """To rounding: softmax is taken in another order."""
     model, batch = distilled(method, dtype=dtype, weight=0), small_batch()
     student = PeftModel(model.model, method)
     for name, p in student.trainable.items():
         p[...] = model.trainable[name]
     loss, grads = model.loss_and_grads(batch, seed=3, dropout=0.1)
     true_loss, true_grads = student.loss_and_grads(batch, seed=3, dropout=0.1)
-    assert loss == true_loss and snapshot(grads).keys() == snapshot(true_grads).keys()
-    assert all(np.array_equal(g, true_grads[name]) for name, g in grads.items())
+    close = 1e-13 if dtype == "float64" else 1e-5
+    assert loss == pytest.approx(true_loss, rel=close) and grads.keys() == true_grads.keys()
+    for name, g in grads.items():
+        assert np.abs(g - true_grads[name]).max() <= close * np.abs(true_grads[name]).max()
     assert model.loss(batch) == pytest.approx(student.loss(batch), rel=1e-6)
 
 
