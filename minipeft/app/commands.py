@@ -20,7 +20,7 @@ from ..peft_model import PeftModel
 from ..reports.compare import compare, in_terminal
 from ..reports.tune_report import tune_report
 from ..tasks import TASKS
-from ..tasks.named import rows_of, task_of
+from ..tasks.named import split_rows, task_of
 from ..tasks.own import OwnData
 from ..tasks.show import about, in_a_line_each, in_full, readable
 from ..train import Training
@@ -28,7 +28,7 @@ from . import info
 from .chat import Chat
 from .named_adapters import generate_under, load_named, named_folders
 from .pretrain import pretrain
-from .runs import measure, measure_baseline, measure_few_shot, run
+from .runs import measure, measure_baseline, measure_few_shot, train_and_measure
 
 
 def compare_command(args):
@@ -63,7 +63,7 @@ def train_command(args):
     task = chosen_task(args, model.tokenizer)
     out = args.out or f"runs/{args.method}-{time.strftime('%Y%m%d-%H%M%S')}"
     model, student = distillation(args, model, out)
-    result = run(model, method, out, task, progress=not args.quiet, student=student, **settings)
+    result = train_and_measure(model, method, out, task, progress=not args.quiet, student=student, **settings)
     lines = [
         f"trainable {result['trainable']:,} of {result['parameters']:,} parameters",
         f"{result['steps']} steps in {result['seconds']:.1f} s, {result['tokens_per_second']:,.0f} tokens/s, "
@@ -230,7 +230,7 @@ def bench_command(args):
     What is possible: the step's matrix products (see minipeft/cost/flops.py) at the rate that one large
     product reaches on this machine in the same run. Padding and virtual tokens never count as tokens.
     """
-    data = args.data or rows_of(task_of("data-to-text"), "train")
+    data = args.data or split_rows(task_of("data-to-text"), "train")
     result = bench.bench(
         args.model, args.method, data, args.tokenizer, args.device, args.batch, args.steps, args.set,
         args.quantize, progress=not args.quiet,

@@ -10,7 +10,7 @@ from .sweep import TRAINING, variants
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """A baseline or a method on a task, with one seed: an ordinary `minipeft` command.
 
     variant  what a sweep gives it: (("learning_rate", "1e-3"), ("r", "4"))
@@ -114,7 +114,7 @@ class Plan:
             words = ["train", "--method", method_of(name), *words, "--out", str(folder)]
             words += self.settings_words(name, dict(variant), seed)
         files = tuple(word for word in source[1::2] if Path(word).is_file())
-        return Run(task, name, seed, tuple(variant), tuple(words), folder, files)
+        return PlannedRun(task, name, seed, tuple(variant), tuple(words), folder, files)
 
     def settings_words(self, name, variant, seed):
         """--set and the training options: COMMON, LENGTH, recipe, user's, sweep's; the later ones count."""
