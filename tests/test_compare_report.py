@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minipeft.reports.compare import claims, drawings, labels, recipes, report, table
-from minipeft.reports.compare.rows import rows_of
+from minipeft.reports.compare.table_rows import table_rows
 from minipeft.reports.pictures import figure
 
 SCORES = {"none": 0.01, "few_shot": 0.2, "bitfit": 0.5, "lora": 0.6, "houlsby": 0.6, "full": 0.64}
@@ -31,7 +31,7 @@ def result(task, name, score, seed=0):
 
 def comparison_of(scores, seeds=1, tasks=("qa",)):
     runs = [result(t, n, s + 0.01 * i, i) for t in tasks for n, s in scores.items() for i in range(seeds)]
-    rows = rows_of(runs)
+    rows = table_rows(runs)
     return {
         "model": "weights/tiny", "command": "minipeft compare", "seed": 0, "seeds": seeds, "sweep": {},
         "budget": None, "versions": {"numpy": "2.0"}, "machine": {"cpu": "Some & Co"},
@@ -65,7 +65,7 @@ def test_the_table():
 
 def test_several_tasks_have_one_more_table_with_shares_of_full():
     runs = [result("qa", n, s) for n, s in SCORES.items()] + [result("chat", "lora", 0.25)]
-    head, *lines = cells(table.task_table(rows_of(runs), ["qa", "chat"]))
+    head, *lines = cells(table.task_table(table_rows(runs), ["qa", "chat"]))
     assert head == ["method", "qa", "chat"]
     by_name = {line[0]: line[1:] for line in lines}
     assert by_name["lora"] == ["60.0 % (94 %)", "25.0 %"] and by_name["full"] == ["64.0 % (100 %)", "-"]
@@ -98,7 +98,7 @@ def test_a_claim_that_the_rows_cannot_tell_about_is_not_made():
 def test_where_a_claim_holds_on_some_tasks_they_are_named():
     runs = [result("qa", n, s) for n, s in SCORES.items()]
     runs += [result("chat", n, s) for n, s in (SCORES | {"lora": 0.63}).items()]
-    words = claims.in_words(claims.findings(rows_of(runs)))
+    words = claims.in_words(claims.findings(table_rows(runs)))
     assert "**holds on 1 of 2 tasks, not on qa**" in words and "    - chat: yes (lora 63.0 %" in words
 
 

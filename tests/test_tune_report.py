@@ -299,7 +299,7 @@ def base(tmp_path_factory):
 def trained(base, method, out, **settings):
     settings = {"steps": 2, "batch_size": 4, "learning_rate": 0.01, "progress": False} | settings
     files = [base.folder / f"{name}.jsonl" for name in ("train", "eval")]
-    runs.run(GPT2.from_pretrained(base.folder), method, out, OwnData(*files), **settings)
+    runs.train_and_measure(GPT2.from_pretrained(base.folder), method, out, OwnData(*files), **settings)
     return out
 
 
@@ -386,7 +386,7 @@ def test_a_builtin_tasks_run_is_measured_on_its_validation_rows(base, tmp_path, 
     monkeypatch.setattr(named, "TASK_ROWS", {"train": 8, "validation": 4, "test": 2})
     task = named.task_of("data-to-text")
     options = {"steps": 1, "progress": False, "on_long": "cut"}
-    runs.run(GPT2.from_pretrained(base.folder), PromptTuning(2), tmp_path, task, **options)
+    runs.train_and_measure(GPT2.from_pretrained(base.folder), PromptTuning(2), tmp_path, task, **options)
     tune_report(tmp_path, progress=False)
     assert json.loads((tmp_path / "result.json").read_text())["task"] == "data-to-text"
     assert "4 validation rows of data-to-text" in (tmp_path / "tune-report" / "report.md").read_text()

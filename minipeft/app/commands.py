@@ -21,7 +21,7 @@ from ..peft_model import PeftModel
 from ..reports.compare import compare, in_terminal
 from ..reports.tune_report import tune_report
 from ..tasks import TASKS
-from ..tasks.named import rows_of, task_of
+from ..tasks.named import split_rows, task_of
 from ..tasks.own import OwnData
 from ..tasks.show import about, in_a_line_each, in_full, readable
 from ..train import Training
@@ -29,7 +29,7 @@ from . import catalogue, info
 from . import pretrain as pretraining
 from .chat import Chat
 from .named_adapters import generate_under, load_named, named_folders
-from .runs import measure, measure_baseline, measure_few_shot, run
+from .runs import measure, measure_baseline, measure_few_shot, train_and_measure
 
 
 def methods_command(args):
@@ -80,7 +80,7 @@ def train_command(args):
         base = load_base(args)
         task = chosen_task(args, base.tokenizer)
         model, student = distillation(args, base, out)
-        result = run(
+        result = train_and_measure(
             model,
             method,
             out,
@@ -261,7 +261,7 @@ def bench_command(args):
     What is possible: the step's matrix products (see minipeft/cost/flops.py) at the rate that one large
     product reaches on this machine in the same run. Padding and virtual tokens never count as tokens.
     """
-    data = args.data or rows_of(task_of("data-to-text"), "train")
+    data = args.data or split_rows(task_of("data-to-text"), "train")
     result = bench.bench(
         args.model, args.method, data, args.tokenizer, args.device, args.batch, args.steps, args.set,
         args.quantize, progress=not args.quiet,

@@ -13,14 +13,14 @@ from ..peft_model import PeftModel
 from ..resuming.state import STATE
 from ..tasks.answers import answer
 from ..tasks.baselines import BASELINES, few_shot
-from ..tasks.named import rows_of
+from ..tasks.named import split_rows
 from ..tasks.own import OwnData
 from ..train import Training, evaluate, train
 
 
 def score_task(model, task, progress=True, on_long="refuse"):
     """The task's score of `model` on its test rows: see `answers.answer`, and `scored`."""
-    rows = rows_of(task, "test")
+    rows = split_rows(task, "test")
     if not rows:
         return {}
     return scored(
@@ -40,7 +40,7 @@ def scored(task, rows, outputs):
 
 def measure(model, task, progress=True, on_long="refuse"):
     """What a model, as it is, is worth: the loss on the validation rows, the score on the test rows."""
-    held_out, result = rows_of(task, "validation"), {}
+    held_out, result = split_rows(task, "validation"), {}
     if held_out:
         result = {f"eval_{key}": value for key, value in evaluate(model, held_out, on_long=on_long).items()}
     return result | score_task(model, task, progress, on_long)
@@ -48,7 +48,7 @@ def measure(model, task, progress=True, on_long="refuse"):
 
 def measure_few_shot(model, task, shots, seed=0, progress=True):
     """The score of a model that reads `shots` training rows before each prompt: see `baselines.few_shot`."""
-    train, test = rows_of(task, "train"), rows_to_score(task)
+    train, test = split_rows(task, "train"), rows_to_score(task)
     outputs, fitted = few_shot(model, task, train, test, shots, seed, progress)
     return {"few_shot": shots, "examples": fitted} | scored(task, test, outputs)
 
@@ -56,31 +56,33 @@ def measure_few_shot(model, task, shots, seed=0, progress=True):
 def measure_baseline(task, name):
     """The score of answers that need no model: see `baselines.BASELINES`."""
     test = rows_to_score(task)
-    return {"baseline": name} | scored(task, test, BASELINES[name](rows_of(task, "train"), test))
+    return {"baseline": name} | scored(task, test, BASELINES[name](split_rows(task, "train"), test))
 
 
 def rows_to_score(task):
     """The test rows. Raises InputError where there are none."""
-    rows = rows_of(task, "test")
+    rows = split_rows(task, "test")
     if not rows:
         raise InputError("there is no row with a prompt and a completion to score: give --eval or --test")
     return rows
 
 
-def run(model, method, out, task, seed=0, progress=True, student=None, resume=False, **settings):
+def train_and_measure(
+    model, method, out, task, seed=0, progress=True, student=None, resume=False, **settings
+):
     """Train `method` on `model`, measure it, write everything to the folder `out`. -> the result, a dict.
 
     task: a built-in task, or an `OwnData`. out: the best adapter, settings.json, metrics.jsonl, result.json.
     student: makes a `distill.Distilled` of the PeftModel, where a teacher helps. resume: as `train` has it.
     """
-    data, eval_data = rows_of(task, "train"), rows_of(task, "validation") or None
+    data, eval_data = split_rows(task, "train"), split_rows(task, "validation") or None
     on_long = settings.get("on_long", Training.on_long)
     source = task.source if isinstance(task, OwnData) else {"task": task.NAME}
     method.use_training_data(data)
     peft = PeftModel(model, method, seed=seed)
     if student:
         peft = student(peft)
-    if test := rows_of(task, "test"):
+    if test := split_rows(task, "test"):
         load_pairs(test, peft, on_long)  # what cannot be scored is said before the training, not after it
     with run_folder(out):
         history = train(peft, data, eval_data, out, progress, resume, seed=seed, **settings)

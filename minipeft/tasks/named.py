@@ -14,6 +14,6 @@ def task_of(name):
     return TASKS[name]
 
 
-def rows_of(task, split):
+def split_rows(task, split):
     """The rows of a split: of a user's own files all there are, of rules that never end TASK_ROWS."""
     return task.rows(split, None if isinstance(task, OwnData) else TASK_ROWS[split])

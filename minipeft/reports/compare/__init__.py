@@ -5,7 +5,7 @@ Each run has a process of its own, so that its peak memory is its own; it is an 
 
     recipes.py    what is compared, with which settings         plan.py       the runs: commands and folders
     sweep.py      several settings of a method, the best counts budget.py     as many steps as fit a time
-    processes.py  a run, and the bar over all runs              rows.py       the seeds of a method: one row
+    processes.py  a run, and the bar over all runs              table_rows.py the seeds of a method: one row
     table.py, drawings.py, claims.py, report.py, machine.py     what is shown
 """
 
@@ -24,8 +24,8 @@ from .plan import Plan
 from .processes import Runner
 from .recipes import names_of
 from .report import in_terminal, write_report
-from .rows import rows_of
 from .sweep import best, read_sweep
+from .table_rows import table_rows
 
 __all__ = ["Plan", "compare", "in_terminal"]
 
@@ -55,7 +55,7 @@ def compare(
     check(plan, budget)
     with run_folder(plan.out):
         results, steps = run_all(plan, budget, progress)
-    rows = rows_of(results)
+    rows = table_rows(results)
     if all("failed" in row for row in rows):
         raise InputError(f"all {len(results)} runs failed; the first: {results[0]['failed']}")
     comparison = {

@@ -5,7 +5,7 @@ import re
 from ..pictures import bar_style, figure, line_style, save
 from .labels import place_labels
 from .recipes import BASELINES
-from .rows import pareto
+from .table_rows import pareto
 
 SITE_MARKERS = {
     "base weights": "s", "embed": "v", "keys_values": "^", "linear": "o", "sublayer": "D", "several": "P",

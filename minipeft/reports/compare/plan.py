@@ -15,7 +15,7 @@ CODE = Path(__file__).parents[2]  # the package: a result is one of its code
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """A baseline or a method on a task, with one seed: an ordinary `minipeft` command.
 
     variant  what a sweep gives it: (("learning_rate", "1e-3"), ("r", "4"))
@@ -134,7 +134,7 @@ class Plan:
             words = ["train", "--method", method_of(name), *words, "--out", str(folder)]
             words += self.settings_words(name, dict(variant), seed)
         files = tuple(word for word in source[1::2] if Path(word).is_file())
-        return Run(task, name, seed, tuple(variant), tuple(words), folder, files)
+        return PlannedRun(task, name, seed, tuple(variant), tuple(words), folder, files)
 
     def settings_words(self, name, variant, seed):
         """--set and the training options: COMMON, LENGTH, recipe, user's, sweep's; the later ones count."""

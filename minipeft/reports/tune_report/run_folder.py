@@ -12,8 +12,7 @@ from ...methods import Chain
 from ...model import load_model
 from ...peft_model import PeftModel
 from ...tasks import TASKS
-from ...tasks.named import rows_of as rows_of_split
-from ...tasks.named import task_of
+from ...tasks.named import split_rows, task_of
 from ...train import Training
 from .probe import measure
 
@@ -22,7 +21,7 @@ BASE = "base_model_name_or_path"  # of adapter_config.json
 
 
 @dataclass
-class Run:
+class FinishedRun:
     """folder, what `minipeft train` wrote there, the model with the adapter, and rows to measure it on.
 
     result, settings  of result.json and settings.json; empty where the run was not finished
@@ -82,7 +81,7 @@ def parts(method):
 
 
 def read_run(folder, model=None, task=None, data=None):
-    """A folder -> Run. model, task, data: instead of what the run's own files name.
+    """A folder -> FinishedRun. model, task, data: instead of what the run's own files name.
 
     Raises InputError where the folder is no run, or its model or data are not to be found.
     """
@@ -97,21 +96,21 @@ def read_run(folder, model=None, task=None, data=None):
     if model is None:
         raise InputError(f"{folder}: its files do not name the model that was trained on: give --model")
     peft = PeftModel.from_pretrained(load_model(model, quantize=result.get("quantization")), folder)
-    pairs, rows = rows_of(result, task, data)
+    pairs, rows = rows_to_measure(result, task, data)
     if pairs is not None:
         on_long = settings.get("on_long", Training.on_long)
         pairs = load_pairs(pairs, peft, on_long)[0][:ROWS]
     steps, evals = [r for r in metrics if "loss" in r], [r for r in metrics if "eval_loss" in r]
-    return Run(folder, result, settings, steps, evals, peft, pairs, rows)
+    return FinishedRun(folder, result, settings, steps, evals, peft, pairs, rows)
 
 
-def rows_of(result, task, data):
+def rows_to_measure(result, task, data):
     """The rows to measure on, as `load_pairs` takes them, and which they are: the run's evaluation rows."""
     if not task and not data:
         data = result.get("eval_data") or result.get("data")
         task = result.get("task") if result.get("task") in TASKS else None
     if task:
-        return rows_of_split(task_of(task), "validation"), f"validation rows of {task}"
+        return split_rows(task_of(task), "validation"), f"validation rows of {task}"
     return (data, f"rows of {data}") if data else (None, "")
 
 

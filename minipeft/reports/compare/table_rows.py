@@ -12,7 +12,7 @@ AVERAGED = (
 SPREAD = ("eval_loss", "score")
 
 
-def rows_of(results):
+def table_rows(results):
     """The rows in the table's order: baselines, methods by what they train, LoRA on random weights, full.
 
     results: of all runs, "chosen" being those that count: a sweep's best. A row whose runs have all failed
