@@ -86,6 +86,7 @@ def run(model, method, out, task, seed=0, progress=True, student=None, **setting
         "configuration": asdict(method),
         "model": model.name,
         "quantization": model.quantization,
+        "ops": model.ops,
         **source,
         "trainable": peft.num_trainable,
         "parameters": peft.num_parameters,
