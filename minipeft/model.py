@@ -33,7 +33,7 @@ class GPT2:
         return GPT2(config or self.config, weights, self.tokenizer, self.name, self.ops)
 
     @classmethod
-    def random(cls, size="gpt2", seed=0, dtype="float32", device="cpu", tokenizer=None):
+    def random(cls, size="gpt2", seed=0, dtype="float32", device="cpu", tokenizer=None, ops="fast"):
         """GPT-2's initialisation: N(0, 0.02), projections into the residual stream by 1/sqrt(2 L) less.
 
         size: a published name ("gpt2", "gpt2-medium", ...) or a GPT2Config.
@@ -49,12 +49,12 @@ class GPT2:
                 value = rng.standard_normal(shape, dtype="float32").astype(dtype, copy=False)
                 value *= np.asarray(std, dtype)
             weights[name] = xp.asarray(value)
-        return cls(config, weights, tokenizer)
+        return cls(config, weights, tokenizer, ops=ops)
 
     @classmethod
-    def from_pretrained(cls, name, dtype="float32", device="cpu"):
+    def from_pretrained(cls, name, dtype="float32", device="cpu", ops="fast"):
         """Load a folder as on the Hugging Face hub, or a published size by name. See `read_gpt2`."""
-        return cls(*read_gpt2(name, dtype, device), name=str(name))
+        return cls(*read_gpt2(name, dtype, device), name=str(name), ops=ops)
 
     def save_pretrained(self, folder, dtype=None):
         """Write config.json, model.safetensors and tokenizer.json, as `transformers` loads them.
@@ -143,21 +143,21 @@ class GPT2:
         return generate(self, prompt, **options)
 
 
-def load_model(spec, dtype="float32", device="cpu", quantize=None):
+def load_model(spec, dtype="float32", device="cpu", quantize=None, ops="fast"):
     """A folder or published name, as `GPT2.from_pretrained` takes it, or "random:" and one of those.
 
     "random:gpt2" has that shape, "random:weights/tiny" that folder's shape and tokenizer. quantize: "int8" or
-    "nf4", as `GPT2.quantized` takes it.
+    "nf4", as `GPT2.quantized` takes it. ops: "fast" or "plain", as `GPT2` takes it.
     """
     if quantize:
-        return load_model(spec, dtype, device).quantized(quantize)
+        return load_model(spec, dtype, device, ops=ops).quantized(quantize)
     if not spec.startswith("random:"):
-        return GPT2.from_pretrained(spec, dtype=dtype, device=device)
+        return GPT2.from_pretrained(spec, dtype=dtype, device=device, ops=ops)
     name = spec.removeprefix("random:")
     try:
-        model = GPT2.random(name, dtype=dtype, device=device)
+        model = GPT2.random(name, dtype=dtype, device=device, ops=ops)
     except InputError:
         like = GPT2.from_pretrained(name)
-        model = GPT2.random(like.config, dtype=dtype, device=device, tokenizer=like.tokenizer)
+        model = GPT2.random(like.config, dtype=dtype, device=device, tokenizer=like.tokenizer, ops=ops)
     model.name = spec  # the same every time: a run can say what it was trained on
     return model

@@ -8,9 +8,13 @@ import time
 import numpy as np
 import pytest
 from folders import ROWS, write_adapters, write_model
+from small import CONFIG
 
-from minipeft import GPT2, GPT2Config, PeftModel
+from minipeft import GPT2, GPT2Config, InputError, PeftModel
+from minipeft import ops as plain
 from minipeft.app.cli import main
+from minipeft.model import load_model
+from minipeft.reports.compare import Plan
 from minipeft.speed import fast
 from minipeft.tasks import TASKS, named
 from minipeft.tasks.show import readable
@@ -48,6 +52,58 @@ def result_of(capsys, *args):
     code, out, err = call(capsys, *args, "--json", "--quiet")
     assert code == 0, err
     return json.loads(out)
+
+
+MODEL_COMMANDS = {"compare", "train", "generate", "chat", "serve", "evaluate", "merge", "gradcheck", "bench"}
+
+
+def test_every_command_that_takes_a_model_takes_ops(capsys):
+    for command in sorted(MODEL_COMMANDS | {"tune-report"}):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "--ops {plain,fast}" in capsys.readouterr().out, command
+
+
+def test_ops_chooses_the_operations_and_not_the_numbers(folder, tmp_path, capsys, monkeypatch):
+    data = [
+        "--model",
+        folder,
+        "--train",
+        folder / "train.jsonl",
+        "--eval",
+        folder / "eval.jsonl",
+        "--steps",
+        2,
+    ]
+    results = {}
+    for kind in ("fast", "plain"):
+        with monkeypatch.context() as patch:
+            if kind == "plain":
+                patch.delattr(fast, "attention")  # whoever still asks for it fails
+            results[kind] = result_of(capsys, "train", *data, "--ops", kind, "--out", tmp_path / kind)
+        assert results[kind]["ops"] == kind
+    assert results["plain"]["eval_loss"] == pytest.approx(results["fast"]["eval_loss"], rel=1e-5)
+
+
+def test_a_model_is_made_with_ops_however_it_is_made(folder):
+    made = [
+        GPT2.from_pretrained(folder, ops="plain"),
+        GPT2.random(CONFIG, ops="plain"),
+        load_model(str(folder), ops="plain"),
+        load_model(f"random:{folder}", ops="plain"),
+        load_model(str(folder), quantize="int8", ops="plain"),
+    ]
+    assert all(model.step().ops is plain for model in made)
+    assert GPT2.from_pretrained(folder).step().ops is fast
+    with pytest.raises(InputError, match="ops must be one of plain, fast, not 'slow'"):
+        GPT2.random(CONFIG, ops="slow").step()
+
+
+def test_a_comparison_hands_ops_on_to_its_runs(tmp_path):
+    of = lambda **more: Plan("m", tmp_path, {"sentiment": ()}, ("none", "lora"), **more)
+    for plan, said in ((of(ops="plain"), True), (of(), False)):
+        runs = [*plan.baselines("sentiment"), *plan.tried("sentiment", "lora")]
+        assert all(("--ops plain" in run.command) == said for run in runs)
 
 
 def test_train_evaluate_generate_and_info(folder, tmp_path, capsys):

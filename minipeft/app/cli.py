@@ -8,6 +8,7 @@ import warnings
 from ..errors import InputError
 from ..methods.named import method_class
 from ..resuming.stopping import Terminated, end_with_parent, sigterm_raises
+from ..speed.choose import KINDS
 from ..train import Training
 from .commands import (
     bench_command,
@@ -108,6 +109,7 @@ def parser():
     p.add_argument("--task", help="a built-in task to measure on; default: the run's own evaluation rows")
     p.add_argument("--data", help="the same: a file, see minipeft/data/rows.py")
     register_option(p)
+    ops_option(p)
     p = add("merge", merge_command, model_options)
     register_option(p)
     p.add_argument(
@@ -146,13 +148,24 @@ def parser():
 
 
 def model_options(p):
-    """--model, --device, --quantize."""
+    """--model, --device, --ops, --quantize."""
     p.add_argument("--model", default=TINY, help="a folder, a published name (gpt2), or random:NAME")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="cuda needs CuPy and a GPU")
+    ops_option(p)
     p.add_argument(
         "--quantize",
         choices=("int8", "nf4"),
         help="hold the base in 8 or 4 bits: see minipeft/speed/quantized.py",
+    )
+
+
+def ops_option(p):
+    """--ops."""
+    p.add_argument(
+        "--ops",
+        default="fast",
+        choices=KINDS,
+        help="compute by the formulas of minipeft/ops.py (plain), or by the same made fast",
     )
 
 

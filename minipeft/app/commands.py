@@ -54,7 +54,8 @@ def compare_command(args):
     try:
         comparison = compare(
             args.model, out, sources, methods, args.device, args.seeds, args.sweep, args.budget, scored,
-            quantize=args.quantize, progress=not args.quiet, command=command, **given_settings(args),
+            quantize=args.quantize, ops=args.ops, progress=not args.quiet, command=command,
+            **given_settings(args),
         )  # fmt: skip
     except KeyboardInterrupt as stop:
         when = str(stop) or "before the report was written"
@@ -224,7 +225,7 @@ def tune_report_command(args):
 
     The report is written into the run's folder: tune-report/report.html, report.md, and the pictures.
     """
-    result = tune_report(args.run, args.model, args.task, args.data, progress=not args.quiet)
+    result = tune_report(args.run, args.model, args.task, args.data, progress=not args.quiet, ops=args.ops)
     lines = [f"{result['method']} on {result['model']}"]
     lines += [f"{name.replace('_', ' '):<12} {line}" for name, line in result["summary"].items()]
     show(args, result, "\n".join([*lines, f"pictures and words in {result['folder']}/report.html"]))
@@ -264,7 +265,7 @@ def bench_command(args):
     data = args.data or split_rows(task_of("data-to-text"), "train")
     result = bench.bench(
         args.model, args.method, data, args.tokenizer, args.device, args.batch, args.steps, args.set,
-        args.quantize, progress=not args.quiet,
+        args.quantize, args.ops, progress=not args.quiet,
     )  # fmt: skip
     show(args, result, bench.in_words(result))
 
@@ -374,8 +375,8 @@ def chosen_task(args, tokenizer=None):
 
 
 def load_base(args, dtype="float32"):
-    """The model of --model, on --device, quantised if --quantize says so."""
-    return load_model(args.model, dtype, args.device, args.quantize)
+    """The model of --model, on --device, quantised if --quantize says so, computing by --ops."""
+    return load_model(args.model, dtype, args.device, args.quantize, args.ops)
 
 
 def load_with_adapter(args):

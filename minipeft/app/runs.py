@@ -69,7 +69,7 @@ def rows_to_score(task):
 
 def train_and_measure(
     model, method, out, task, seed=0, progress=True, student=None, resume=False, **settings
-):
+):  # fmt: skip
     """Train `method` on `model`, measure it, write everything to the folder `out`. -> the result, a dict.
 
     task: a built-in task, or an `OwnData`. out: the best adapter, settings.json, metrics.jsonl, result.json.
@@ -91,6 +91,7 @@ def train_and_measure(
             "configuration": asdict(method),
             "model": model.name,
             "quantization": model.quantization,
+            "ops": model.ops,
             **source,
             "trainable": peft.num_trainable,
             "parameters": peft.num_parameters,

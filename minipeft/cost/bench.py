@@ -33,12 +33,12 @@ SQUARE = {"cpu": 2048, "cuda": 8192}  # rows and columns of the product that giv
 
 def bench(
     model, method, data, tokenizer=None, device="cpu", batch=8, steps=6, settings=(), quantize=None,
-    progress=True,
+    ops="fast", progress=True,
 ):  # fmt: skip
     """Time `steps` training steps: loss, gradients, AdamW; no clipping. -> a dict, times in seconds.
 
-    model, device, quantize: as `runs.load_model` takes them; method, settings: as `runs.make_method`. data: a
-    file of rows, taken in a fixed random order; tokenizer: a folder, where the model has none of its own.
+    model, device, quantize, ops: as `load_model` takes them; method, settings: as `make_method`. data: a file
+    of rows, taken in a fixed random order; tokenizer: a folder, where the model has none of its own.
     A step's tokens are those of its rows: neither padding, of which there is none, nor virtual tokens.
     Raises InputError for bad settings or data.
     """
@@ -47,7 +47,7 @@ def bench(
     for name, number in (("batch", batch), ("steps", steps)):
         if number < 1:
             raise InputError(f"{name} must be 1 or more, not {number}")
-    method, base = make_method(method, settings), load_model(model, device=device, quantize=quantize)
+    method, base = make_method(method, settings), load_model(model, device=device, quantize=quantize, ops=ops)
     if tokenizer:
         base.tokenizer = load_tokenizer(tokenizer)
         if base.tokenizer is None:
@@ -68,6 +68,7 @@ def bench(
         "method": type(method).__name__,
         "configuration": asdict(method),
         "quantization": quantize,
+        "ops": ops,
         "device": device,
         "batch": batch,
         "steps": steps,

@@ -76,7 +76,8 @@ class Plan:
     names     of baselines and methods, as in `recipes`
     seeds     runs of each method;  settings["seed"] is the first
     settings  of `Training`, for all methods alike: they come before a recipe's
-    sweep     {name: values}, see `sweep`;  quantize  "int8" or "nf4"; None: the base is as it is
+    sweep     {name: values}, see `sweep`;  quantize  "int8" or "nf4"; None: the base as it is
+    ops       "fast" or "plain"
     """
 
     model: str
@@ -88,6 +89,7 @@ class Plan:
     settings: dict = field(default_factory=dict)
     sweep: dict = field(default_factory=dict)
     quantize: str | None = None
+    ops: str = "fast"
 
     @property
     def first_seed(self):
@@ -125,6 +127,7 @@ class Plan:
         folder = Path(self.out) / task / name.replace(":", ".") / label / f"seed-{seed}"
         model = f"random:{self.model}" if name == "lora_random" else self.model
         words = ["--model", model, "--device", self.device]
+        words += ["--ops", self.ops] if self.ops != "fast" else []
         words += [*(["--quantize", self.quantize] if self.quantize else []), *source]
         if name in BASELINES:
             words = ["evaluate", *words, *BASELINE_WORDS[name]]

@@ -23,15 +23,16 @@ SECTIONS = {  # in the page's order
 }
 
 
-def tune_report(folder, model=None, task=None, data=None, progress=True):
+def tune_report(folder, model=None, task=None, data=None, progress=True, ops="fast"):
     """Write folder/tune-report. -> {"folder", "method", "model", "summary": {section: line}, "numbers": ...}.
 
     model, task, data: instead of the model and the evaluation rows that the run's files name.
+    ops: as `load_model` takes it.
     Raises InputError where the folder is no run, or its model or rows are not there.
     """
     from tqdm import tqdm
 
-    run = read_run(folder, model, task, data)
+    run = read_run(folder, model, task, data, ops)
     sections = {}
     for name, module in tqdm(SECTIONS.items(), desc="report", unit="section", disable=not progress):
         if (section := module.section(run)) is not None:

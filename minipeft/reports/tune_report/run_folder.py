@@ -80,8 +80,10 @@ def parts(method):
     return [part for m in method.methods for part in parts(m)] if isinstance(method, Chain) else [method]
 
 
-def read_run(folder, model=None, task=None, data=None):
+def read_run(folder, model=None, task=None, data=None, ops="fast"):
     """A folder -> FinishedRun. model, task, data: instead of what the run's own files name.
+
+    ops: as `load_model` takes it.
 
     Raises InputError where the folder is no run, or its model or data are not to be found.
     """
@@ -95,7 +97,7 @@ def read_run(folder, model=None, task=None, data=None):
     model = model or result.get("model") or read_if_there(folder / "adapter_config.json").get(BASE)
     if model is None:
         raise InputError(f"{folder}: its files do not name the model that was trained on: give --model")
-    peft = PeftModel.from_pretrained(load_model(model, quantize=result.get("quantization")), folder)
+    peft = PeftModel.from_pretrained(load_model(model, quantize=result.get("quantization"), ops=ops), folder)
     pairs, rows = rows_to_measure(result, task, data)
     if pairs is not None:
         on_long = settings.get("on_long", Training.on_long)
