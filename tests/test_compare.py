@@ -13,8 +13,9 @@ from folders import ROWS, write_model
 
 from minipeft import InputError, LoRA
 from minipeft.app.cli import main
-from minipeft.reports.compare import budget, compare, processes, recipes, rows, sweep
+from minipeft.reports.compare import budget, compare, processes, recipes, sweep
 from minipeft.reports.compare.budget import Cost
+from minipeft.reports.compare.table_rows import pareto
 
 TASK = {"data-to-text": ("--task", "data-to-text")}
 
@@ -285,7 +286,7 @@ def test_rows_stand_in_order_baselines_methods_by_size_random_full(tmp_path, sta
 
 def test_the_pareto_front():
     points = [(100, 0.5), (10, 0.3), (50, 0.3), (200, 0.4), (100, 0.6), (300, 0.6)]
-    assert rows.pareto(points) == [1, 4] and rows.pareto([]) == []
+    assert pareto(points) == [1, 4] and pareto([]) == []
 
 
 # --------------------------------------------------------------------------------------------- errors
