@@ -28,6 +28,11 @@ class GPT2:
         self.config, self.weights, self.tokenizer, self.name = config, weights, tokenizer, name
         self.ops = ops
 
+    def __repr__(self):
+        c = self.config
+        shape = f"{c.n_layer} layers, width {c.n_embd}, {c.n_head} heads, vocabulary {c.vocab_size:,}"
+        return f"GPT2({self.name or 'no name'}: {shape}; {self.num_parameters:,} parameters, {self.dtype})"
+
     def with_weights(self, weights, config=None):
         """This model with other weights, and of another shape where one is given; all else as it is."""
         return GPT2(config or self.config, weights, self.tokenizer, self.name, self.ops)

@@ -121,6 +121,12 @@ class PeftModel:
 
     # ------------------------------------------------------------------------------ counting, describing
 
+    def __repr__(self):
+        adapters = ", ".join(f"{name}: {a.method}" for name, a in self.adapters.items())
+        share = 100 * self.num_trainable / self.num_parameters
+        trains = f"{self.num_trainable:,} of {self.num_parameters:,} parameters train ({share:.2f} %)"
+        return f"PeftModel({self.model!r}, {adapters}; {self.active_adapter} is active, {trains})"
+
     @property
     def dtype(self):
         """The floating-point type of everything."""
@@ -259,9 +265,15 @@ class PeftModel:
         save_adapter(self, folder)
 
     @classmethod
-    def from_pretrained(cls, model, folder, adapter_name="default"):
-        """`model` with the adapter of a folder: see `files/adapters`."""
+    def from_pretrained(cls, model, folder, adapter_name="default", is_trainable=True):
+        """`model` with the adapter of a folder: see `files/adapters`.
+
+        is_trainable: may it be trained on? True here, where nothing trains until it is told to; in Hugging
+        Face PEFT the default is False. False: `trainable` is empty, and `train` refuses.
+        """
         attached = load_adapter(model, folder, Attached.on)
+        if not is_trainable:
+            attached.trainable = {}
         peft = cls(attached.model, adapter_name=adapter_name)
         peft.adapters[adapter_name] = attached
         peft.set_adapter(adapter_name)

@@ -88,6 +88,13 @@ class History:
     too_long: int = 0  # rows that did not fit the model
     skipped: list = field(default_factory=list)  # the steps that `skip_bad_steps` left out, and why
 
+    def __repr__(self):
+        losses = [s["loss"] for s in self.steps]
+        text = f"{len(losses)} steps" + (f", loss {losses[0]:.3f} to {losses[-1]:.3f}" if losses else "")
+        if self.best and "eval_loss" in self.best:
+            text += f", best evaluation loss {self.best['eval_loss']:.3f} at step {self.best['step']}"
+        return f"History({text}, {self.seconds:.1f} s)"
+
     @property
     def tokens_per_second(self):
         """Tokens trained on, per second of the training steps alone."""
@@ -114,7 +121,9 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     held_out = load_pairs(eval_data, model, s.on_long)[0] if eval_data is not None else None
     steps = s.steps or math.ceil(s.epochs * len(pairs) / (s.batch_size * s.accumulation_steps))
     if not model.trainable:
-        raise InputError("nothing trains: give the model a method")
+        raise InputError(
+            "nothing trains: give the model a method, or load the adapter with is_trainable=True"
+        )
 
     history, keeper = History(too_long=too_long), Keeper(model, output_dir)
     optimizer = AdamW(

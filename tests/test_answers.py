@@ -9,7 +9,7 @@ from small import scramble
 
 from minipeft import GPT2, InputError, PeftModel, PrefixTuning
 from minipeft.tasks import answers
-from minipeft.tasks.answers import answer, choose, continue_all, line_breaks
+from minipeft.tasks.answers import answer, choice_probabilities, choose, continue_all, line_breaks
 
 PROMPTS = [row["prompt"] for row in ROWS] * 5
 CHOICES = (" French", " Thai", " serves Thai food.")
@@ -40,6 +40,14 @@ def test_the_choice_is_the_one_whose_log_probabilities_add_up_to_most(model, thr
     expected = [max(CHOICES, key=lambda c: total(model, prompt, end, c)) for prompt in prompts]
     assert choose(model, prompts, CHOICES, one_line=one_line, progress=False) == expected
     assert len(set(expected)) > 1  # else anything would do
+
+
+def test_the_probabilities_are_those_of_the_choices_among_themselves(model):
+    prompts, end = PROMPTS[:3], [model.config.eos_token_id]
+    p = choice_probabilities(model, prompts, CHOICES, progress=False)
+    totals = np.array([[total(model, prompt, end, c) for c in CHOICES] for prompt in prompts])
+    expected = np.exp(totals) / np.exp(totals).sum(1, keepdims=True)
+    assert np.allclose(p, expected, rtol=1e-3) and np.allclose(p.sum(1), 1)
 
 
 def test_a_task_with_choices_is_answered_by_one_of_them_and_another_by_text(model):

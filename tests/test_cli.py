@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from against import REFERENCE
 from folders import ROWS, write_adapters, write_model
 from small import CONFIG
 
@@ -434,6 +435,12 @@ def test_help_for_every_command():
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])
         assert done.value.code == 0
+
+
+@pytest.mark.parametrize("name", ["tiny-seq_bn", "hub-fusion", "tiny-lora-all"])
+def test_info_knows_the_folders_of_every_format(name, capsys):
+    about = result_of(capsys, "info", REFERENCE / name)
+    assert about["kind"] == "adapter" and about["parameters"] > 100 and about["file_mb"] > 0
 
 
 def test_an_import_brings_no_heavy_library():

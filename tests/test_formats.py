@@ -24,6 +24,7 @@ from minipeft import (
     PTuning,
     Sparse,
     VeRA,
+    train,
 )
 from minipeft.files.json_files import read_json, write_json
 from minipeft.files.tensors import read_safetensors, write_safetensors
@@ -374,6 +375,25 @@ def test_offline_an_adapter_of_the_hub_is_asked_for_as_a_folder(monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     with pytest.raises(InputError, match=r"could not be downloaded .* no folder here has that name"):
         PeftModel.from_pretrained(small_model(), "someone/gpt2-lora")
+
+
+def test_a_mistyped_folder_does_not_go_to_the_hub(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    monkeypatch.chdir(tmp_path)
+    trained(CASES["lora"], "float64").save_pretrained("runs/lora")
+    with pytest.raises(InputError, match=r"runs/lroa: no such folder; did you mean runs/lora\?"):
+        PeftModel.from_pretrained(small_model(), "runs/lroa")
+    with pytest.raises(InputError, match=r"runs/zzz: no such folder; nothing like it is in runs/"):
+        PeftModel.from_pretrained(small_model(), "runs/zzz")
+
+
+def test_an_adapter_that_is_loaded_for_use_alone_does_not_train(tmp_path):
+    trained(CASES["lora"], "float64").save_pretrained(tmp_path)
+    peft = PeftModel.from_pretrained(small_model(), tmp_path, is_trainable=False)
+    assert peft.trainable == {} and peft.num_trainable == 0
+    with pytest.raises(InputError, match=r"nothing trains: .* is_trainable=True"):
+        train(peft, [([1], [2])], steps=1, progress=False)
+    assert PeftModel.from_pretrained(small_model(), tmp_path).num_trainable > 0
 
 
 # ------------------------------------------------------------------------------------------ what is beside it

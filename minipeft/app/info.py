@@ -6,6 +6,7 @@ from ..config import SIZES, config_of_size
 from ..cost.memory import hollow, largest_batch, predict, uniform_batch
 from ..data.batches import load_pairs
 from ..errors import InputError
+from ..files.adapters.adapterhub import fusions_in
 from ..files.checkpoint import read_config, weight_files
 from ..files.hub import find_folder
 from ..files.json_files import read_json
@@ -16,7 +17,7 @@ from ..train import Training
 
 def describe(folder):
     """A folder -> {"kind": "model" or "adapter", its settings, parameters, memory}; reads headers."""
-    if (Path(folder) / "adapter_config.json").is_file():
+    if (Path(folder) / "adapter_config.json").is_file() or fusions_in(Path(folder)):
         return describe_adapter(Path(folder))
     path = find_folder(folder)
     config = read_config(path / "config.json")
@@ -46,9 +47,13 @@ def describe(folder):
 
 
 def describe_adapter(folder):
-    """The same for an adapter folder."""
-    config = read_json(folder / "adapter_config.json")
-    tensors, _ = read_safetensors(folder / "adapter_model.safetensors")
+    """The same for an adapter folder, of any format: a fusion has its adapters in folders of their own."""
+    fusions = fusions_in(folder)
+    config = read_json(fusions[0] if fusions else folder / "adapter_config.json")
+    files = sorted(folder.glob("*/*.safetensors" if fusions else "adapter*.safetensors"))
+    if not files:
+        raise InputError(f"{folder}: no adapter_model.safetensors or adapter.safetensors there")
+    tensors = {name: tensor for file in files for name, tensor in read_safetensors(file)[0].items()}
     parameters = sum(t.size for t in tensors.values())
     return {
         "kind": "adapter",
@@ -56,7 +61,7 @@ def describe_adapter(folder):
         "config": {key: value for key, value in config.items() if value not in (None, {}, [])},
         "parameters": parameters,
         "tensors": {name: list(t.shape) for name, t in tensors.items()},
-        "file_mb": (folder / "adapter_model.safetensors").stat().st_size / 1e6,
+        "file_mb": sum(file.stat().st_size for file in files) / 1e6,
         "memory_mb": {
             "weights (float32)": parameters * 4 / 1e6,
             "training adds (gradients, AdamW)": parameters * 12 / 1e6,

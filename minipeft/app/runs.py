@@ -11,7 +11,7 @@ from ..files.json_files import write_json
 from ..files.run_folder import run_folder
 from ..peft_model import PeftModel
 from ..resuming.state import STATE
-from ..tasks.answers import answer
+from ..tasks.answers import answer, choice_probabilities
 from ..tasks.baselines import BASELINES, few_shot
 from ..tasks.named import split_rows
 from ..tasks.own import OwnData
@@ -19,13 +19,20 @@ from ..train import Training, evaluate, train
 
 
 def score_task(model, task, progress=True, on_long="refuse"):
-    """The task's score of `model` on its test rows: see `answers.answer`, and `scored`."""
+    """The task's score of `model` on its test rows: see `scored`.
+
+    Of a task with CHOICES also "probabilities": of each test row {choice: probability}, which add up to 1.
+    """
     rows = split_rows(task, "test")
     if not rows:
         return {}
-    return scored(
-        task, rows, answer(model, task, [row["prompt"] for row in rows], on_long, progress=progress)
-    )
+    prompts = [row["prompt"] for row in rows]
+    if task.CHOICES is None:
+        return scored(task, rows, answer(model, task, prompts, on_long, progress=progress))
+    p = choice_probabilities(model, prompts, task.CHOICES, on_long, progress=progress)
+    outputs = [task.CHOICES[i] for i in p.argmax(1)]
+    named = [dict(zip(map(str.strip, task.CHOICES), each, strict=True)) for each in p.tolist()]
+    return scored(task, rows, outputs) | {"probabilities": named}
 
 
 def scored(task, rows, outputs):

@@ -1,6 +1,7 @@
 """Where a model or an adapter is: a folder here, or a download from the Hugging Face hub."""
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 
 from ..config import SIZES
@@ -43,9 +44,18 @@ def find_folder(name):
 
 
 def find_adapter(name):
-    """A folder, or "user/name": an adapter on the Hugging Face hub, fetched into its cache."""
-    if Path(name).is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
-        return Path(name)
+    """A folder, or "user/name": an adapter on the Hugging Face hub, fetched into its cache.
+
+    Where there is a folder "user" here, a folder was meant: the hub is not asked. Raises InputError with the
+    nearest name there is.
+    """
+    path = Path(name)
+    if path.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        return path
+    if path.parent.is_dir():
+        near = get_close_matches(path.name, [each.name for each in path.parent.iterdir()], 1, 0.4)
+        meant = f"did you mean {path.parent / near[0]}?" if near else f"nothing like it is in {path.parent}/"
+        raise InputError(f"{name}: no such folder; {meant}")
     otherwise = "and no folder here has that name: give one that holds adapter_config.json"
     return fetch(str(name), ADAPTER_FILES, otherwise)
 

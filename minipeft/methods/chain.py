@@ -15,6 +15,9 @@ class Chain(Method):
     def __init__(self, methods):
         self.methods = list(methods)
 
+    def __repr__(self):
+        return f"Chain({self.methods})"
+
     @property
     def num_virtual_tokens(self):
         """Each part takes its positions in front of what the others took."""

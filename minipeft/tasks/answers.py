@@ -6,6 +6,7 @@ import numpy as np
 
 from ..data.batches import pack
 from ..errors import InputError
+from ..ops import softmax
 
 CHOOSING, GENERATING = 16, 50  # sequences in a batch
 
@@ -36,6 +37,15 @@ def choose(model, prompts, choices, on_long="refuse", one_line=False, progress=T
     token, the very sum that training makes large. With its end, " yes" is another answer than " yes, but",
     and a choice of more tokens needs no correction.
     """
+    p = choice_probabilities(model, prompts, choices, on_long, one_line, progress)
+    return [choices[i] for i in p.argmax(1)]
+
+
+def choice_probabilities(model, prompts, choices, on_long="refuse", one_line=False, progress=True):
+    """The probability of each choice after each prompt, (prompts, choices): normalised over the choices.
+
+    The classes' probabilities, where the choices are labels: each row adds up to 1. See `choose`.
+    """
     end = model.tokenizer.encode("\n").ids if one_line else [model.config.eos_token_id]
     answers = [[*model.tokenizer.encode(choice).ids, *end] for choice in choices]
     longest = max(map(len, answers))
@@ -46,8 +56,7 @@ def choose(model, prompts, choices, on_long="refuse", one_line=False, progress=T
         logprob, _ = model.scores(pack(some))  # (M,): the answers' tokens, pair by pair
         ends = np.cumsum([len(answer) for _, answer in some])
         totals += [each.sum(dtype="float64") for each in np.split(logprob, ends[:-1])]
-    best = np.reshape(totals, (len(prompts), len(choices))).argmax(1)
-    return [choices[i] for i in best]
+    return softmax(np.reshape(totals, (len(prompts), len(choices))))
 
 
 def continue_all(model, prompts, max_new_tokens, on_long="refuse", one_line=False, progress=True):
