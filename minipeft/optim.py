@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 
 from .backend import xp_of
-from .errors import InputError
+from .errors import InputError, choose_from
 from .speed.fast import row_blocks
 from .speed.parallel import map_shards, num_shards
 
@@ -121,7 +121,7 @@ SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule, "constant": c
 def schedule_called(name):
     """The schedule of that name. Raises InputError with the names there are."""
     if name not in SCHEDULES:
-        raise InputError(f"no schedule is called {name!r}: choose from {', '.join(SCHEDULES)}")
+        raise InputError(f"no schedule is called {name!r}: {choose_from(name, SCHEDULES)}")
     return SCHEDULES[name]
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -133,7 +134,8 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     )
     same = partial(same_run, model, s, pairs, held_out)
     saved = SavedRun(model, optimizer, keeper, history, output_dir, s.save_every, same)
-    with run_folder(output_dir) as folder, stop_asked() as stop:
+    with run_folder(output_dir) as folder, stop_asked() as stop, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # overflow on the way to a loss that is reported
         done = saved.begin(resume)
         stream = batches(pairs, s.batch_size, np.random.default_rng(s.seed), done * s.accumulation_steps)
         eval_every = s.eval_every or max(1, steps // 10)

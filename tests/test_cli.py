@@ -11,6 +11,7 @@ from against import REFERENCE
 from folders import ROWS, write_adapters, write_model
 from small import CONFIG
 
+import minipeft
 from minipeft import GPT2, GPT2Config, InputError, PeftModel
 from minipeft import ops as plain
 from minipeft.app.cli import main
@@ -435,6 +436,56 @@ def test_help_for_every_command():
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])
         assert done.value.code == 0
+
+
+def test_help_says_no_default_of_none_and_lists_choices(capsys):
+    for command in ("train", "compare", "generate"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+    said = capsys.readouterr().out
+    assert "None)" not in said and "False)" not in said and "(default: lora)" in said
+    said = " ".join(said.split())
+    assert "one of linear, cosine, constant" in said and "one of refuse, cut, drop, split" in said
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"minipeft {minipeft.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words, meant",
+    [("train --method lroa", "lora"), ("task sentimnet", "sentiment"), ("methods prefix", "prefix_tuning")],
+)
+def test_it_says_what_may_have_been_meant(words, meant, capsys):
+    assert main(words.split()) == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_ends_quietly():
+    command = f"{sys.executable} -m minipeft info | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "" and done.stdout.count("\n") == 1
+
+
+def test_training_says_its_losses_and_what_it_doubts(folder, tmp_path, capsys):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "name : A ||", "completion": " A is."}\n' * 4)
+    words = [
+        "--model",
+        str(folder),
+        "--train",
+        str(rows),
+        "--steps",
+        "2",
+        "--quiet",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    large = ["--method", "adapter", "--set", "reduction_factor=0.01"]
+    assert main(["train", *words, *large]) == 0
+    said = capsys.readouterr()
+    assert "training loss" in said.out and "at the first step" in said.out
+    for doubt in ("2 steps are too few", "parameters, more than the base", "no rows to evaluate on"):
+        assert doubt in said.err
 
 
 @pytest.mark.parametrize("name", ["tiny-seq_bn", "hub-fusion", "tiny-lora-all"])

@@ -2,14 +2,17 @@
 
 import argparse
 import json
+import os
 import sys
-import warnings
 
+from ..data.batches import ON_LONG
 from ..errors import InputError
 from ..methods.named import method_class
+from ..optim import SCHEDULES
 from ..resuming.stopping import Terminated, end_with_parent, sigterm_raises
 from ..speed.choose import KINDS
 from ..train import Training
+from ..version import __version__
 from .commands import (
     bench_command,
     chat_command,
@@ -39,13 +42,17 @@ def main(argv=None):
     """
     args = parser().parse_args(argv)
     args.words = sys.argv[1:] if argv is None else argv  # as typed: a comparison's report says it
-    warnings.simplefilter("ignore", RuntimeWarning)  # overflow on the way to a loss that `train` reports
     try:
         for name in getattr(args, "register", None) or ():
             method_class(name)
         end_with_parent()
         with sigterm_raises():
-            return args.command(args) or 0
+            code = args.command(args) or 0
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # who reads our output has had enough, as `head` has: nothing to complain of
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InputError as error:
         print(f"minipeft: {error}", file=sys.stderr)
         if getattr(args, "json", False):
@@ -62,17 +69,26 @@ def main(argv=None):
 # -------------------------------------------------------------------------------------------- the parser
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help with the defaults, where there is something to say: not of a switch, and not None."""
+
+    def _get_help_string(self, action):
+        said = action.default not in (None, False, [], ())
+        return super()._get_help_string(action) if said else action.help
+
+
 def parser():
     """The argument parser, one subcommand each."""
     top = argparse.ArgumentParser(
         prog="minipeft", description="Parameter-efficient fine-tuning of GPT-2, by hand."
     )
+    top.add_argument("--version", action="version", version=f"minipeft {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(name, function, *groups, result=True):
         text = function.__doc__
-        summary, formatter = text.partition("\n")[0], argparse.ArgumentDefaultsHelpFormatter
-        p = commands.add_parser(name, help=summary, description=text, formatter_class=formatter)
+        summary = text.partition("\n")[0]
+        p = commands.add_parser(name, help=summary, description=text, formatter_class=Help)
         p.set_defaults(command=function)
         for group in groups:
             group(p)
@@ -263,13 +279,19 @@ def distill_options(p):
     )
 
 
+CHOICES = {  # what else the help says of a setting of `Training`
+    "schedule": f"; one of {', '.join(SCHEDULES)}",
+    "on_long": f"; one of {', '.join(ON_LONG)}",
+}
+
+
 def training_options(p):
     """A flag for each field of `Training`."""
     group = p.add_argument_group("training", "see minipeft/train.py, class Training")
     for name, f in Training.__dataclass_fields__.items():
         value = {"action": "store_true"} if f.type is bool else {"type": f.type, "metavar": f.type.__name__}
         option = f"--{name.replace('_', '-')}"
-        group.add_argument(option, default=None, help=f"default {f.default}", **value)
+        group.add_argument(option, default=None, help=f"default {f.default}{CHOICES.get(name, '')}", **value)
 
 
 def resume_option(p):

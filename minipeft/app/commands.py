@@ -100,6 +100,8 @@ def train_command(args):
         f"{result['steps']} steps in {result['seconds']:.1f} s, {result['tokens_per_second']:,.0f} tokens/s, "
         f"peak memory {result['peak_memory_mb']:,.0f} MB",
     ]
+    if result["losses"]:
+        lines.append("training loss {:.4f} at the first step, {:.4f} at the last".format(*result["losses"]))
     if result["too_long"]:
         lines.append(f"{result['too_long']} rows were too long for the model: {settings['on_long']}")
     lines += [f"step {bad['step']} was skipped: {bad['why']}" for bad in result["skipped"]]

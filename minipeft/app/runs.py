@@ -1,5 +1,6 @@
 """One run: a model, a method, data, training, scores, all of it written to a folder."""
 
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -74,6 +75,20 @@ def rows_to_score(task):
     return rows
 
 
+FEW_STEPS = 10
+
+
+def doubts(peft, steps, eval_data):
+    """What to say before training starts: sentences about a run that may not do what is wanted."""
+    if 0 < steps < FEW_STEPS:
+        yield f"{steps} steps are too few to learn much: give more --steps, or --epochs"
+    own, base = sum(t.size for t in peft.tensors.values()), peft.model.num_parameters
+    if own > base:
+        yield f"the adapter has {own:,} parameters, more than the base, which has {base:,}"
+    if eval_data is None:
+        yield "no rows to evaluate on: the last adapter is kept, not the best; give --eval for that"
+
+
 def train_and_measure(
     model, method, out, task, seed=0, progress=True, student=None, resume=False, **settings
 ):  # fmt: skip
@@ -91,6 +106,9 @@ def train_and_measure(
         peft = student(peft)
     if test := split_rows(task, "test"):
         load_pairs(test, peft, on_long)  # what cannot be scored is said before the training, not after it
+    Training(seed=seed, **settings)  # raises InputError for bad settings: before any doubt is said
+    for doubt in doubts(peft, settings.get("steps", 0), eval_data):
+        print(f"minipeft: {doubt}", file=sys.stderr)
     with run_folder(out):
         history = train(peft, data, eval_data, out, progress, resume, seed=seed, **settings)
         result = {
@@ -103,6 +121,7 @@ def train_and_measure(
             "trainable": peft.num_trainable,
             "parameters": peft.num_parameters,
             "steps": len(history.steps),
+            "losses": [history.steps[0]["loss"], history.steps[-1]["loss"]] if history.steps else [],
             "best": history.best,
             "evals": history.evals,
             "too_long": history.too_long,

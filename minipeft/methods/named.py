@@ -3,10 +3,9 @@
 import json
 import sys
 from dataclasses import fields
-from difflib import get_close_matches
 from importlib import import_module
 
-from ..errors import InputError
+from ..errors import InputError, choose_from
 from . import METHODS, register
 from .about import is_registered
 
@@ -20,9 +19,7 @@ def method_class(name):
         return METHODS[name]
     module, colon, attribute = name.partition(":")
     if not colon:
-        near = get_close_matches(name, METHODS, 1, 0.5)
-        hint = f"did you mean {near[0]}? There are" if near else "choose from"
-        raise InputError(f"no method is called {name!r}: {hint} {', '.join(METHODS)}, or module:Class")
+        raise InputError(f"no method is called {name!r}: {choose_from(name, METHODS)}, or module:Class")
     if "" not in sys.path:
         sys.path.insert(0, "")  # the working folder, where a script's own would stand
     try:

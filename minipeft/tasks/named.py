@@ -1,6 +1,6 @@
 """The built-in tasks by name, and how many rows of a task are read."""
 
-from ..errors import InputError
+from ..errors import InputError, choose_from
 from . import TASKS
 from .own import OwnData
 
@@ -10,7 +10,7 @@ TASK_ROWS = {"train": 2000, "validation": 100, "test": 200}  # rows of a built-i
 def task_of(name):
     """The built-in task `name`. Raises InputError with the names there are."""
     if name not in TASKS:
-        raise InputError(f"no task is called {name!r}: choose from {', '.join(TASKS)}")
+        raise InputError(f"no task is called {name!r}: {choose_from(name, TASKS)}")
     return TASKS[name]
 
 
