@@ -241,6 +241,24 @@ class PeftModel:
         order = np.argsort(places, kind="stable")
         return logprobs[order], hits[order]
 
+    def attention_to_virtual_tokens(self, batch):
+        """The share of attention that goes to virtual tokens, keys of a prefix or rows of a prompt: (L, H).
+
+        For each layer and head the mean over the batch's tokens of text. It is read off what attention keeps
+        for its backward, so the step is one in which everything down to wte would train.
+        """
+        self.check_batch(batch)
+        step = replace(self.step(grad_enabled=True), trains=frozenset({"wte.weight"}))
+        ids = like(self.weights["wte.weight"], batch.ids)
+        _, layout, (_, *blocks) = gpt2.forward(ids, batch.layout, step)
+        share = np.zeros((self.config.n_layer, self.config.n_head))
+        for layer, ((_, _, _, (*_, kept), *_), _) in enumerate(blocks):
+            for (p, _), rows in zip(kept, layout.virtual, strict=True):  # p (H, rows + T, keys)
+                text = p[:, rows:]  # the queries that are text: as many as keys that are
+                keys = p.shape[2] - text.shape[1]
+                share[layer] += to_host(text[:, :, :keys].sum((1, 2), dtype="float64"))
+        return share / len(batch.ids)
+
     def loss(self, batch):
         """The mean loss over the batch's labelled tokens, as a float, without gradients or dropout."""
         return -float(self.scores(batch)[0].mean(dtype="float64"))
