@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import time
 import warnings
 from contextlib import contextmanager
@@ -290,14 +291,20 @@ def metrics_log(folder, settings, history):
 
 @contextmanager
 def progress_bar(steps, show, done=0):
-    """Gives a function that moves a tqdm bar on by one step's row: loss, tokens per second, time left."""
+    """Gives a function that moves a tqdm bar on by one step's row: loss, tokens per second, time left.
+
+    Where the output is no terminal, a bar would be thousands of lines: then ten lines in all.
+    """
     from tqdm import tqdm
 
-    with tqdm(total=steps, desc="train", unit="step", disable=not show, initial=done) as bar:
+    with tqdm(total=steps, desc="train", unit="step", disable=None if show else True, initial=done) as bar:
 
         def move(row):
             rate = row["tokens"] / row["seconds"]
-            bar.set_postfix_str(f"loss {row['loss']:.3f}, {rate:,.0f} tokens/s", refresh=False)
+            said = f"loss {row['loss']:.3f}, {rate:,.0f} tokens/s"
+            bar.set_postfix_str(said, refresh=False)
             bar.update()
+            if show and bar.disable and row["step"] % max(1, steps // 10) == 0:
+                print(f"step {row['step']} of {steps}: {said}", file=sys.stderr, flush=True)
 
         yield move

@@ -256,3 +256,11 @@ def test_the_gradient_check_leaves_the_weights_alone_and_wants_float64():
     assert snapshot(peft.trainable) == before
     with pytest.raises(InputError, match="needs float64, and this model is float32"):
         gradcheck(lora("float32"), small_batch())
+
+
+def test_a_log_has_ten_lines_and_no_bar(capsys):
+    train(lora(), PAIRS, steps=40, eval_every=40)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 10 and "\r" not in said and "step 40 of 40: loss " in said
+    train(lora(), PAIRS, steps=4, progress=False)
+    assert capsys.readouterr().err == ""

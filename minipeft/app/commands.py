@@ -242,7 +242,7 @@ def gradcheck_command(args):
     model = load_base(args, "float64")
     rng, V = np.random.default_rng(args.seed), model.config.vocab_size
     batch = pack([(rng.integers(0, V, p), rng.integers(0, V, c)) for p, c in ((3, 4), (0, 5), (2, 3))])
-    bar = None if args.quiet else lambda names: tqdm(names, desc="gradcheck", unit="tensor")
+    bar = None if args.quiet else lambda names: tqdm(names, desc="gradcheck", unit="tensor", disable=None)
     errors = gradcheck(
         PeftModel(model, method, seed=args.seed), batch, args.elements, seed=args.seed, progress=bar
     )

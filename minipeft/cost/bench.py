@@ -58,7 +58,7 @@ def bench(
         raise InputError("nothing trains: choose another method")
     optimizer, rows = AdamW(), []
     stream = islice(batches(pairs, batch, np.random.default_rng(0)), WARM_UP + steps)
-    for each in tqdm(stream, "bench", WARM_UP + steps, unit="step", disable=not progress):
+    for each in tqdm(stream, "bench", WARM_UP + steps, unit="step", disable=None if progress else True):
         row = timed_step(peft, optimizer, each, device) | {"tokens": len(each.ids)}
         row["sgemm_rate"] = sgemm_rate(device)
         row["floor"] = sum(step_flops(peft, each).values()) / row["sgemm_rate"]

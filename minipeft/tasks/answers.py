@@ -109,4 +109,4 @@ def bar(batches, show):
     """The batches, with a progress bar."""
     from tqdm import tqdm
 
-    return tqdm(batches, desc="score", unit="batch", disable=not show)
+    return tqdm(batches, desc="score", unit="batch", disable=None if show else True)

@@ -23,7 +23,9 @@ class Runner:
         from tqdm import tqdm
 
         self.progress, self.total, self.done, self.started = progress, total, 0, 0
-        self.bar = tqdm(total=total, desc="compare", unit="run", smoothing=0, disable=not progress)
+        self.bar = tqdm(
+            total=total, desc="compare", unit="run", smoothing=0, disable=None if progress else True
+        )
 
     def __call__(self, run):
         """The run's result, of earlier or of now; one that failed has "failed", the message, and no more."""
@@ -51,7 +53,7 @@ class Runner:
         # a run's own bars go below ours, and away when it ends (tqdm reads its defaults from TQDM_...)
         environment = os.environ | {"TQDM_POSITION": "1", "TQDM_LEAVE": "", ENDS_WITH_STDIN: "1"}
         words = [sys.executable, "-m", "minipeft", *run.words, "--json"]
-        words += [] if self.progress else ["--quiet"]
+        words += [] if self.progress and sys.stderr.isatty() else ["--quiet"]  # a log has a line for each run
         begin = time.perf_counter()
         (run.folder / STATE).unlink(missing_ok=True)  # of a run that was ended here: this one begins
         theirs, ours = os.pipe()  # nothing is written: it closes when we end, and the run ends then

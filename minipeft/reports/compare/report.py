@@ -30,7 +30,7 @@ def write_report(comparison, folder, progress=False):
         ]
     if comparison["findings"]:
         parts += ["## What holds", in_words(comparison["findings"])]
-    for task, named in tqdm(tasks.items(), desc="report", unit="task", disable=not progress):
+    for task, named in tqdm(tasks.items(), desc="report", unit="task", disable=None if progress else True):
         own = list(named.values())
         parts += [f"## {task}", table(own), notes(comparison, own)]
         parts += [f"![{shows}]({name})" for name, shows in draw(own, folder, task)]

@@ -34,7 +34,9 @@ def tune_report(folder, model=None, task=None, data=None, progress=True, ops="fa
 
     run = read_run(folder, model, task, data, ops)
     sections = {}
-    for name, module in tqdm(SECTIONS.items(), desc="report", unit="section", disable=not progress):
+    for name, module in tqdm(
+        SECTIONS.items(), desc="report", unit="section", disable=None if progress else True
+    ):
         if (section := module.section(run)) is not None:
             sections[name] = section
     method = run.method_name
