@@ -104,8 +104,34 @@ def test_where_a_claim_holds_on_some_tasks_they_are_named():
 
 def test_advice_names_the_best_the_smallest_near_it_and_the_quickest():
     (sentence,) = claims.advice(comparison_of(SCORES)["rows"])
-    assert sentence.startswith("qa: of all methods but full fine-tuning, lora scores highest (60.0 %);")
+    start = "qa: of all methods but full fine-tuning, lora scores highest (60.0 %): houlsby 60.0 % cannot"
+    assert sentence.startswith(start)
     assert "lora trains the fewest parameters (25)" in sentence and claims.advice([]) == []
+
+
+def test_a_difference_within_the_noise_of_the_rows_is_none():
+    rows = comparison_of({"lora": 0.6, "ia3": 0.55, "bitfit": 0.2})["rows"]
+    (sentence,) = claims.advice(rows)
+    assert sentence.startswith("qa: lora scores highest (60.0 %);")  # no full fine-tuning, no rows counted
+    for row in rows:
+        row["scored_rows"] = 200
+    (sentence,) = claims.advice(rows)
+    assert "of 200 rows, on which differences below some 10 points are chance" in sentence
+    assert "ia3 55.0 % cannot be told from it" in sentence and "bitfit 20" not in sentence
+    assert claims.noise(rows[0], rows[0]) == pytest.approx(1.96 * (2 * 0.2 * 0.8 / 200) ** 0.5)
+
+
+def test_times_under_load_are_said_to_be():
+    rows = comparison_of({"lora": 0.6, "ia3": 0.5})["rows"]
+    comparison = {"seeds": 1}
+    assert "busy" not in report.notes(comparison, rows)
+    rows[0] |= {"seconds": 10.0, "cpu_seconds": 6.0}
+    assert f"`{rows[0]['name']}` got less than one processor" in report.notes(comparison, rows)
+
+
+def test_a_tie_is_said():
+    (sentence,) = claims.advice(comparison_of({"lora": 0.6, "ia3": 0.6})["rows"])
+    assert "60.0 % cannot be told from it" in sentence
 
 
 # ------------------------------------------------------------------------------------------- pictures

@@ -43,7 +43,8 @@ def scored(task, rows, outputs):
         for row, output in zip(rows[:3], outputs, strict=False)
     ]
     notes = {"notes": task.notes} if isinstance(task, OwnData) and task.notes else {}
-    return {"scores": task.score(rows, outputs), "primary": task.PRIMARY, "samples": samples} | notes
+    scores = {"scores": task.score(rows, outputs), "primary": task.PRIMARY, "scored_rows": len(rows)}
+    return scores | {"samples": samples} | notes
 
 
 def measure(model, task, progress=True, on_long="refuse"):
@@ -109,6 +110,7 @@ def train_and_measure(
     Training(seed=seed, **settings)  # raises InputError for bad settings: before any doubt is said
     for doubt in doubts(peft, settings.get("steps", 0), eval_data):
         print(f"minipeft: {doubt}", file=sys.stderr)
+    cpu = time.process_time()
     with run_folder(out):
         history = train(peft, data, eval_data, out, progress, resume, seed=seed, **settings)
         result = {
@@ -127,6 +129,7 @@ def train_and_measure(
             "too_long": history.too_long,
             "skipped": history.skipped,
             "seconds": history.seconds,
+            "cpu_seconds": time.process_time() - cpu,
             "tokens_per_second": history.tokens_per_second,
             "peak_memory_mb": peak_memory_mb(),
             "adapter_mb": sum(f.stat().st_size for f in Path(out).glob("*.safetensors") if f.name != STATE)

@@ -56,6 +56,16 @@ def fine_tuned(rows):
     return [row for name, row in rows.items() if name not in (*BASELINES, "lora_random") and "score" in row]
 
 
+def noise(row, other):
+    """The difference of two scores that chance alone may make: half the width of its 95 % interval.
+
+    Of a score s that is a share of n rows, or a mean of numbers from 0 to 1, the variance is at most
+    s (1 - s) / n; of the difference of two the sum. 0 where n is not known.
+    """
+    n = min(row.get("scored_rows", 0), other.get("scored_rows", 0))
+    return 1.96 * (sum(r["score"] * (1 - r["score"]) for r in (row, other)) / n) ** 0.5 if n else 0.0
+
+
 def said(row):
     """ "lora 64.6 %"."""
     return f"{row['name']} {100 * row['score']:.1f} %"
@@ -83,12 +93,20 @@ def advice(rows):
         if not methods:
             continue
         best = max(methods, key=lambda row: row["score"])
+        others = [row for row in methods if row is not best]
+        level = [row for row in others if best["score"] - row["score"] <= noise(best, row)]
         near = [row for row in methods if row["score"] >= ENOUGH * best["score"]]
         smallest = min(near, key=lambda row: row["trainable"])
         quickest = min(near, key=lambda row: row["seconds_to_best"])
+        among = "of all methods but full fine-tuning, " if "full" in named else ""
+        highest = f"{best['name']} scores highest ({100 * best['score']:.1f} %)"
+        if n := best.get("scored_rows"):
+            margin = 100 * noise(best, best)
+            highest += f" of {n} rows, on which differences below some {margin:.0f} points are chance"
+        if level:
+            highest += f": {', '.join(map(said, level))} cannot be told from it"
         sentences.append(
-            f"{task}: of all methods but full fine-tuning, {best['name']} scores highest "
-            f"({100 * best['score']:.1f} %); of those that reach {100 * ENOUGH:.0f} % of that, "
+            f"{task}: {among}{highest}; of those that reach {100 * ENOUGH:.0f} % of that, "
             f"{smallest['name']} trains the fewest parameters ({smallest['trainable']:,.0f}) and "
             f"{quickest['name']} is there first ({quickest['seconds_to_best']:.0f} s)."
         )

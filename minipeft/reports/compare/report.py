@@ -63,6 +63,11 @@ def notes(comparison, rows):
         "Evaluation loss: nats per token on the validation rows. Seconds: training with its evaluations, up "
         "to the best one. Tokens per second: of training alone. Peak memory: of the whole process."
     )
+    lines += [
+        f"`{row['name']}` got less than one processor's time while it trained: a busy machine, long times."
+        for row in rows
+        if row.get("cpu_seconds", float("inf")) < row.get("seconds", 0)
+    ]
     lines += [f"{note}." for note in next((row["notes"] for row in rows if "notes" in row), [])]
     lines += [f"`{row['name']}` failed: {row['failed']}." for row in rows if "failed" in row]
     return " ".join(lines)
@@ -121,6 +126,8 @@ def in_terminal(comparison):
     parts = []
     for task, named in tasks.items():
         parts += ([task] if len(tasks) > 1 else []) + [table(list(named.values()))]
+        if n := next((row["scored_rows"] for row in named.values() if "scored_rows" in row), None):
+            parts.append(f"Scores: of {n} test rows.")
         parts += answers(list(named.values()), 1) if len(tasks) == 1 else []
         parts += [f"{row['name']} failed: {row['failed']}" for row in named.values() if "failed" in row]
     if len(tasks) > 1:
