@@ -41,8 +41,8 @@ def make_method(name, settings=()):
         key, equals, text = setting.partition("=")
         defaults = {f.name: f.default for f in fields(cls)}
         if not equals or key not in defaults:
-            known = ", ".join(defaults) or "none"
-            raise InputError(f"{name} has no setting {setting!r}: write name=value, with one of: {known}")
+            known = choose_from(key, defaults) if defaults else "it has none"
+            raise InputError(f"{name} has no setting {setting!r}: write name=value; {known}")
         values[key] = parse_value(text, defaults[key], f"{name}'s {key}")
     return cls(**values)
 
