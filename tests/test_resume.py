@@ -17,7 +17,7 @@ from folders import ROWS, write_model
 from killed import HELD_OUT, KILLS, PAIRS, SETTINGS, sitting
 from small import small_model, snapshot
 
-from minipeft import Distilled, InputError, LNTuning, LoRA, PeftModel, Sparse, train
+from minipeft import Distilled, GPT2Config, InputError, LNTuning, LoRA, PeftModel, Sparse, train
 from minipeft.app.cli import main
 from minipeft.data.batches import orders
 from minipeft.files.content import content_of
@@ -572,3 +572,50 @@ def test_so_many_bad_steps_may_be_left_out_in_all(tmp_path, monkeypatch):
     assert result_in(tmp_path / "two") == result_in(tmp_path / "three")
     with pytest.raises(InputError, match="skip_bad_steps must be 0 or more"):
         sitting("lora", tmp_path, skip_bad_steps=-1)
+
+
+# ------------------------------------------------------------------------------------------ pre-training
+
+
+def test_pretraining_goes_on_too(tmp_path, monkeypatch):
+    """From the folder that it writes into as well, whose checkpoint has moved on since the sitting began."""
+    module = import_module("minipeft.app.pretrain")
+    monkeypatch.setattr(module, "HELD_OUT", 20)
+    monkeypatch.setattr(module, "probe", lambda model: {})
+    config = GPT2Config(vocab_size=400, n_positions=128, n_embd=16, n_layer=1, n_head=2)
+    step = module.optimizer_step
+
+    def breaking(model, optimizer, stream, s, number):
+        if number == 9:
+            raise Stopped
+        return step(model, optimizer, stream, s, number)
+
+    def pretrain(name, **options):
+        about = module.pretrain(tmp_path / name, every=16, batch_size=4, progress=False, **options)
+        return about | {"minutes": 0}, (tmp_path / name / "model.safetensors").read_bytes()
+
+    begun = {"documents": 16, "config": config}
+    more = {"documents": 48, "save_every": 5, "decay": 16}
+    pretrain("whole", **begun)
+    whole = pretrain("whole", **more, start=tmp_path / "whole")
+    pretrain("parts", **begun)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "optimizer_step", breaking)
+        with pytest.raises(Stopped):
+            pretrain("parts", **more, start=tmp_path / "parts")
+    with pytest.raises(InputError, match="decay was 16 and is 0"):
+        pretrain("parts", **more | {"decay": 0}, start=tmp_path / "parts", resume=True)
+    assert pretrain("parts", **more, start=tmp_path / "parts", resume=True) == whole
+    assert not (tmp_path / "parts" / STATE).exists()
+
+
+def test_the_command_hands_them_on(tmp_path, monkeypatch):
+    seen = {}
+
+    def pretrain(folder, documents, **options):
+        seen.update(options)
+        raise InputError("enough")
+
+    monkeypatch.setattr("minipeft.app.commands.pretraining.pretrain", pretrain)
+    assert main(["pretrain", "--out", str(tmp_path), "--save-every", "5m", "--resume"]) == 2
+    assert seen["save_every"] == "5m" and seen["resume"] is True

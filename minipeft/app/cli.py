@@ -156,6 +156,10 @@ def parser():
     p.add_argument("--every", type=int, default=8000, help="documents between checkpoints, with their probes")
     p.add_argument("--lr", type=float, default=1e-3, help="the rate between warm-up and decay")
     p.add_argument("--seed", type=int, default=0, help="of the corpus, the weights and the order")
+    p.add_argument(
+        "--save-every", default="", metavar="N", help="steps, or a time such as 5m, between states"
+    )
+    resume_option(p)
     p = add("download", download_command)
     p.add_argument("name", help="gpt2, gpt2-medium, gpt2-large, gpt2-xl or distilgpt2")
     p = add("info", info_command, memory_options)

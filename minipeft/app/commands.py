@@ -274,16 +274,22 @@ def bench_command(args):
 
 def pretrain_command(args):
     """Train the embedded model on the corpus, from random weights or from where a folder stands."""
-    about = pretraining.pretrain(
-        args.out,
-        args.documents,
-        seed=args.seed,
-        progress=not args.quiet,
-        start=args.start,
-        decay=args.decay,
-        every=args.every,
-        learning_rate=args.lr,
-    )
+    try:
+        about = pretraining.pretrain(
+            args.out,
+            args.documents,
+            seed=args.seed,
+            progress=not args.quiet,
+            start=args.start,
+            decay=args.decay,
+            every=args.every,
+            resume=args.resume,
+            learning_rate=args.lr,
+            save_every=args.save_every,
+        )
+    except KeyboardInterrupt as stop:
+        command = shlex.join(["minipeft", *args.words, *([] if args.resume else ["--resume"])])
+        raise type(stop)(f"{str(stop) or 'before the first step'}; go on with: {command}") from None
     last = about["curve"][-1]
     show(
         args,

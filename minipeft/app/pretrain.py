@@ -3,29 +3,36 @@
 The documents are one stream, numbered; how hard they are grows with the number. A sitting reads a stretch of
 it and may end anywhere: `start` goes on from the folder that it wrote, at the next document. The rate warms
 up, stays, and falls only where `decay` says so (WSD: warm-up, stable, decay), so a folder from before the
-decay can always go on. What a sitting does not keep is AdamW's moments: a short warm-up finds them again.
+decay can always go on. What a sitting leaves out is AdamW's moments: a short warm-up finds them again. Within
+a sitting nothing is left out: `resume` goes on, bit for bit, with one that was stopped.
 """
 
 import math
 import time
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from ..config import GPT2Config
 from ..errors import InputError
+from ..files.content import content_of
 from ..files.json_files import read_json, write_json
+from ..files.run_folder import run_folder
 from ..methods import Full
 from ..model import GPT2
 from ..optim import AdamW
 from ..peft_model import PeftModel
+from ..resuming.state import FREE, SavedRun
+from ..resuming.stopping import stop_asked
 from ..tasks.corpus import document
 from ..tasks.corpus import documents as corpus
 from ..tasks.corpus.difficulty import RAMP
 from ..tasks.corpus.probes import probe
 from ..tasks.corpus.reading import marked_ids, packed, read
-from ..train import Training, optimizer_step, progress_bar
+from ..train import Keeper, Training, optimizer_step, progress_bar, stopped_after
 
 SHAPE = GPT2Config(vocab_size=1664, n_positions=256, n_embd=192, n_layer=4, n_head=6)
 END = "<|endoftext|>"
@@ -50,26 +57,41 @@ def train_tokenizer(texts, vocab_size):
 
 
 def pretrain(
-    folder, documents=None, config=None, seed=0, progress=True, start=None, decay=0, every=4000, **settings
-):
+    folder, documents=None, config=None, seed=0, progress=True, start=None, decay=0, every=4000, resume=False,
+    **settings,
+):  # fmt: skip
     """Train every weight on the next `documents` of the stream; write a float16 checkpoint now and then.
 
     folder: gets config.json, model.safetensors, tokenizer.json, and training.json: the place in the stream,
     the settings, the curve with its probes. start: a folder to go on from, of `pretrain` or any other model
     with a tokenizer; without one the weights are random and the tokenizer is learnt from the corpus.
     decay: over how many of the last documents the rate falls to zero. every: documents between checkpoints.
-    settings: of `Training`, where they differ from SETTINGS. -> what training.json holds, a dict.
+    settings: of `Training`, where they differ from SETTINGS. resume: go on with a sitting that was stopped,
+    bit for bit, from the state that save_every or a signal left in the folder. -> what training.json holds.
     """
     s = Training(seed=seed, **SETTINGS | settings)
     model, about = begin(start, config or SHAPE, seed)
     peft, documents = PeftModel(model, Full()), documents or DOCUMENTS
-    first, steps = about["next_document"], math.ceil(documents / s.batch_size)
+    steps = math.ceil(documents / s.batch_size)
     optimizer = AdamW(s.learning_rate, weight_decay=s.weight_decay)
-    clock = time.perf_counter()
-    about["sittings"].append({"first": first, "documents": documents, "decay": decay} | SETTINGS | settings)
-    losses = []
-    with progress_bar(steps, progress) as bar:
-        for step in range(steps):
+    said = {name: value for name, value in settings.items() if name not in FREE}
+    about["sittings"].append(
+        {"first": about["next_document"], "documents": documents, "decay": decay} | SETTINGS | said
+    )
+    so_far = SimpleNamespace(about=about, losses=[])
+    same = {
+        "settings": asdict(s) | dict.fromkeys(FREE),
+        "documents": documents,
+        "decay": decay,
+        "every": every,
+    }
+    same |= {"config": asdict(model.config), "tokenizer": content_of(model.tokenizer.to_str())}
+    saved = SavedRun(peft, optimizer, Keeper(peft, None), so_far, folder, s.save_every, lambda: same)
+    with run_folder(folder) as held, stop_asked() as stop, progress_bar(steps, progress) as bar:
+        done, clock = saved.begin(resume), time.perf_counter()
+        about, losses = so_far.about, so_far.losses
+        first = about["sittings"][-1]["first"]
+        for step in range(done, steps):
             optimizer.learning_rate = s.learning_rate * rate(
                 step, steps, s.warmup_steps, decay // s.batch_size
             )
@@ -81,10 +103,13 @@ def pretrain(
                 raise InputError(f"document {n}: the loss is {row['loss']}; {folder} has the last checkpoint")
             losses.append(row["loss"])
             about["next_document"], about["tokens"] = numbers.stop, about["tokens"] + row["tokens"]
+            about["minutes"], clock = (
+                about["minutes"] + (time.perf_counter() - clock) / 60,
+                time.perf_counter(),
+            )
             bar(row)
+            held.check()
             if (step + 1) % max(1, every // s.batch_size) == 0 or step + 1 == steps:
-                about["minutes"] += (time.perf_counter() - clock) / 60
-                clock = time.perf_counter()
                 point = {"document": numbers.stop, "tokens": about["tokens"], "loss": float(np.mean(losses))}
                 about["curve"].append(
                     point | {"rate": optimizer.learning_rate} | held_out_loss(peft) | probe(peft)
@@ -94,6 +119,11 @@ def pretrain(
                     print(in_words(about["curve"][-1]), flush=True)
                 GPT2(model.config, peft.weights, model.tokenizer).save_pretrained(folder, dtype="float16")
                 write_json(Path(folder) / "training.json", about)
+            if stop.asked or saved.due(step + 1):
+                saved.save(step + 1)
+            if stop.asked:
+                raise stop.asked(stopped_after(step + 1, steps, folder))
+        saved.path.unlink(missing_ok=True)  # done: the checkpoint says all that the next sitting needs
     return about
 
 
