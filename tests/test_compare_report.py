@@ -118,14 +118,30 @@ def test_a_difference_within_the_noise_of_the_rows_is_none():
     (sentence,) = claims.advice(rows)
     assert "of 200 rows, on which differences below some 10 points are chance" in sentence
     assert "ia3 55.0 % cannot be told from it" in sentence and "bitfit 20" not in sentence
-    assert claims.noise(rows[0], rows[0]) == pytest.approx(1.96 * (2 * 0.2 * 0.8 / 200) ** 0.5)
+    s = 42 / 204  # 20 % of 200 rows
+    assert claims.noise(rows[0], rows[0]) == pytest.approx(1.96 * (2 * s * (1 - s) / 204) ** 0.5)
+    sure = {"score": 1.0, "scored_rows": 5}
+    assert claims.noise(sure, sure | {"score": 0.8}) > 0.2  # 5 of 5 and 4 of 5 are not told apart
+
+
+def test_a_claim_within_the_noise_of_the_rows_cannot_be_told():
+    rows = comparison_of({"few_shot": 0.5, "lora": 0.505, "lora_random": 0.1, "full": 0.6})["rows"]
+    for row in rows:
+        row["scored_rows"] = 200
+    found = claims.findings(rows)
+    assert [f["tasks"]["qa"]["holds"] for f in found] == [None, None, True]
+    words = claims.in_words(found)
+    assert (
+        words.count("**cannot be told**") == 2
+        and "qa: cannot be told (lora 50.5 %; few_shot 50.0 %)" in words
+    )
 
 
 def test_times_under_load_are_said_to_be():
     rows = comparison_of({"lora": 0.6, "ia3": 0.5})["rows"]
     comparison = {"seeds": 1}
     assert "busy" not in report.notes(comparison, rows)
-    rows[0] |= {"seconds": 10.0, "cpu_seconds": 6.0}
+    rows[0] |= {"cpu_share": 0.6}
     assert f"`{rows[0]['name']}` got less than one processor" in report.notes(comparison, rows)
 
 

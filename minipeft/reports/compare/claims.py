@@ -10,7 +10,10 @@ SHORT = 0.5  # of LoRA's score: less than that is "far short"
 
 
 def small_reaches_full(rows):
-    """{name: row} of one task -> (does it hold?, the numbers); None where the rows do not tell."""
+    """{name: row} of one task -> (does it hold?, the numbers); None where there are no rows to tell by.
+
+    Does it hold: None where the difference may be chance, on so few rows.
+    """
     small = [row for row in fine_tuned(rows) if row["trainable"] <= SMALL * row["parameters"]]
     if not small or "score" not in rows.get("full", {}):
         return None
@@ -19,7 +22,7 @@ def small_reaches_full(rows):
     numbers = f"{said(best)} with {share:.2f} % of the parameters; {said(full)}"
     if full["score"]:
         numbers += f", so {100 * best['score'] / full['score']:.0f} % of it"
-    return best["score"] >= ENOUGH * full["score"], numbers
+    return beyond_chance(best["score"] - ENOUGH * full["score"], best, full, level=True), numbers
 
 
 def all_beat_few_shot(rows):
@@ -27,8 +30,9 @@ def all_beat_few_shot(rows):
     methods, prompt = fine_tuned(rows), rows.get("few_shot", {})
     if not methods or "score" not in prompt:
         return None
-    if behind := [row for row in methods if row["score"] <= prompt["score"]]:
-        return False, f"{', '.join(map(said, behind))}; {said(prompt)}"
+    verdicts = [beyond_chance(row["score"] - prompt["score"], row, prompt) for row in methods]
+    if behind := [row for row, above in zip(methods, verdicts, strict=True) if not above]:
+        return False if False in verdicts else None, f"{', '.join(map(said, behind))}; {said(prompt)}"
     worst = min(methods, key=lambda row: row["score"])
     return True, f"the lowest is {said(worst)}; {said(prompt)}"
 
@@ -38,7 +42,9 @@ def random_falls_short(rows):
     lora, random = rows.get("lora", {}), rows.get("lora_random", {})
     if "score" not in lora or "score" not in random:
         return None
-    return random["score"] < SHORT * lora["score"], f"{said(random)}; {said(lora)}"
+    return beyond_chance(
+        SHORT * lora["score"] - random["score"], random, lora
+    ), f"{said(random)}; {said(lora)}"
 
 
 CLAIMS = {
@@ -59,11 +65,24 @@ def fine_tuned(rows):
 def noise(row, other):
     """The difference of two scores that chance alone may make: half the width of its 95 % interval.
 
-    Of a score s that is a share of n rows, or a mean of numbers from 0 to 1, the variance is at most
-    s (1 - s) / n; of the difference of two the sum. 0 where n is not known.
+    Of a share s of n rows, s' = (n s + 2) / (n + 4) has variance s' (1 - s') / (n + 4) (Agresti & Coull 1998:
+    not 0 where s is 0 or 1); of the difference of two the sum. Of a mean of numbers from 0 to 1 it is at most
+    that. 0 where n is not known.
     """
     n = min(row.get("scored_rows", 0), other.get("scored_rows", 0))
-    return 1.96 * (sum(r["score"] * (1 - r["score"]) for r in (row, other)) / n) ** 0.5 if n else 0.0
+    shares = [(n * each["score"] + 2) / (n + 4) for each in (row, other)]
+    return 1.96 * (sum(s * (1 - s) for s in shares) / (n + 4)) ** 0.5 if n else 0.0
+
+
+def beyond_chance(difference, row, other, level=False):
+    """True where it is above 0, False where it is below, None where the rows are too few to tell.
+
+    level: is 0 itself above, where no number of rows is known?
+    """
+    margin = noise(row, other)
+    if abs(difference) <= margin and margin:
+        return None
+    return difference > 0 or (level and difference == 0)
 
 
 def said(row):
@@ -113,18 +132,28 @@ def advice(rows):
     return sentences
 
 
+OPEN = "cannot be told"
+WORDS = {True: "yes", False: "no", None: OPEN}
+
+
 def in_words(findings):
     """The findings as a Markdown list: where each holds, where not, and by which numbers."""
     lines = []
     for finding in findings:
         tasks = finding["tasks"]
-        no = [task for task, verdict in tasks.items() if not verdict["holds"]]
-        where = "holds" if not no else "does not hold"
-        if 0 < len(no) < len(tasks):
-            where = f"holds on {len(tasks) - len(no)} of {len(tasks)} tasks, not on {', '.join(no)}"
+        of = {
+            word: [task for task, v in tasks.items() if WORDS[v["holds"]] == word] for word in WORDS.values()
+        }
+        parts = [f"holds on {len(of['yes'])} of {len(tasks)} tasks"] if of["yes"] else []
+        parts += [f"{'not' if of['yes'] else 'does not hold'} on {', '.join(of['no'])}"] if of["no"] else []
+        parts += [f"cannot be told on {', '.join(of[OPEN])}"] if of[OPEN] else []
+        alone = {"yes": "holds", "no": "does not hold", OPEN: OPEN}  # on all tasks alike
+        where = next(
+            (alone[word] for word, named in of.items() if len(named) == len(tasks)), ", ".join(parts)
+        )
         lines.append(f"- {finding['claim']}: **{where}**.")
         lines += [
-            f"    - {task}: {'yes' if verdict['holds'] else 'no'} ({verdict['numbers']})"
+            f"    - {task}: {WORDS[verdict['holds']]} ({verdict['numbers']})"
             for task, verdict in tasks.items()
         ]
     return "\n".join(lines)

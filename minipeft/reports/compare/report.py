@@ -5,6 +5,8 @@ from .claims import advice, by_task, in_words
 from .drawings import draw
 from .table import sweep_table, table, task_table
 
+BUSY = 0.8  # of one processor's time: a process that trains alone takes all of it, or of several
+
 NOTES = {  # rows and columns that need a word
     "majority": "the commonest completion of the training rows",
     "copying": "the prompt's own text as the answer",
@@ -66,7 +68,7 @@ def notes(comparison, rows):
     lines += [
         f"`{row['name']}` got less than one processor's time while it trained: a busy machine, long times."
         for row in rows
-        if row.get("cpu_seconds", float("inf")) < row.get("seconds", 0)
+        if row.get("cpu_share", 1) < BUSY
     ]
     lines += [f"{note}." for note in next((row["notes"] for row in rows if "notes" in row), [])]
     lines += [f"`{row['name']}` failed: {row['failed']}." for row in rows if "failed" in row]

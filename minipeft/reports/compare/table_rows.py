@@ -6,7 +6,7 @@ from .recipes import BASELINES, site_of
 
 # what is averaged over the seeds; those in SPREAD also get their standard deviation
 AVERAGED = (
-    "trainable", "parameters", "seconds_to_best", "seconds", "cpu_seconds", "tokens_per_second",
+    "trainable", "parameters", "seconds_to_best", "seconds", "cpu_share", "tokens_per_second",
     "peak_memory_mb", "eval_loss", "score", "adapter_mb",
 )  # fmt: skip
 SPREAD = ("eval_loss", "score")
