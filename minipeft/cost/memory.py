@@ -162,19 +162,20 @@ class Rehearsal:
 
     def pretended_block(self, x, layer, step):
         """x (N, C) -> as many numbers, and a cache that is counted, not kept."""
-        self.note("the embedding" if layer == 0 else f"before block {layer}")
+        self.note("the embedding" if layer == 0 else f"below block {layer}, forward")
         kind = kind_of(layer, step)
         if kind not in self.kinds:
             self.kinds[kind] = self.rehearse(x.shape, layer, step)
         weighed = self.kinds[kind]
         self.activations += weighed.kept
         self.note_block(f"block {layer}, forward", weighed.up - weighed.kept - x.nbytes)  # `up` has x, too
-        return np.empty_like(x), weighed
+        return np.empty_like(x), (layer, weighed)
 
-    def pretended_block_backward(self, dx, weighed, step):
+    def pretended_block_backward(self, dx, cache, step):
         """dx (N, C) -> as many numbers; the gradients are counted."""
-        self.note("above a block, backward")
-        self.note_block("a block, backward", weighed.down)
+        layer, weighed = cache
+        self.note(f"above block {layer}, backward")
+        self.note_block(f"block {layer}, backward", weighed.down)
         self.activations -= weighed.kept
         self.gradients += weighed.gradients
         return np.empty_like(dx), {}
@@ -187,10 +188,7 @@ class Rehearsal:
         if step.backward_reaches(layer):
             (_, grads), _, down = measured(lambda: self.block_backward(y, cache, step))
             gradients = nbytes(grads)
-        self.kinds[kind_of(layer, step)] = Rehearsed(
-            left - y.nbytes, up, down, gradients
-        )  # of x, too, if kept
-        return self.kinds[kind_of(layer, step)]
+        return Rehearsed(left - y.nbytes, up, down, gradients)  # what is left has x, too, where it is kept
 
     def head_loss(self, step):
         """`lm_loss`, noting the moment."""

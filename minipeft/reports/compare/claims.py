@@ -42,9 +42,8 @@ def random_falls_short(rows):
     lora, random = rows.get("lora", {}), rows.get("lora_random", {})
     if "score" not in lora or "score" not in random:
         return None
-    return beyond_chance(
-        SHORT * lora["score"] - random["score"], random, lora
-    ), f"{said(random)}; {said(lora)}"
+    short = beyond_chance(SHORT * lora["score"] - random["score"], random, lora)
+    return short, f"{said(random)}; {said(lora)}"
 
 
 CLAIMS = {
@@ -141,16 +140,15 @@ def in_words(findings):
     lines = []
     for finding in findings:
         tasks = finding["tasks"]
-        of = {
-            word: [task for task, v in tasks.items() if WORDS[v["holds"]] == word] for word in WORDS.values()
-        }
+        of = {word: [] for word in WORDS.values()}
+        for task, verdict in tasks.items():
+            of[WORDS[verdict["holds"]]].append(task)
         parts = [f"holds on {len(of['yes'])} of {len(tasks)} tasks"] if of["yes"] else []
         parts += [f"{'not' if of['yes'] else 'does not hold'} on {', '.join(of['no'])}"] if of["no"] else []
         parts += [f"cannot be told on {', '.join(of[OPEN])}"] if of[OPEN] else []
         alone = {"yes": "holds", "no": "does not hold", OPEN: OPEN}  # on all tasks alike
-        where = next(
-            (alone[word] for word, named in of.items() if len(named) == len(tasks)), ", ".join(parts)
-        )
+        everywhere = [alone[word] for word, named in of.items() if len(named) == len(tasks)]
+        where = everywhere[0] if everywhere else ", ".join(parts)
         lines.append(f"- {finding['claim']}: **{where}**.")
         lines += [
             f"    - {task}: {WORDS[verdict['holds']]} ({verdict['numbers']})"
