@@ -10,7 +10,38 @@ class InputError(ValueError):
     """
 
 
+class SettingError(InputError):
+    """An InputError about one setting. In the message "{}" stands for its name.
+
+    Python says `batch_size`; the command line says its option, `--batch-size`, by `naming`.
+    """
+
+    def __init__(self, setting, message):
+        self.setting, self.message = setting, message
+        super().__init__(self.naming(setting))
+
+    def naming(self, name):
+        """The message, with this name for the setting."""
+        return self.message.replace("{}", name)
+
+
+def nearest(name, known):
+    """The known name that is most like `name`; None where none is like it."""
+    return next(iter(get_close_matches(str(name), list(known), 1)), None)
+
+
 def choose_from(name, known):
     """What to say after "no ... is called NAME": the nearest of the known names, and all of them."""
-    near = get_close_matches(str(name), list(known), 1, 0.5)
-    return f"{f'did you mean {near[0]}? There are' if near else 'choose from'} {', '.join(known)}"
+    near = nearest(name, known)
+    return f"{f'did you mean {near}? There are' if near else 'choose from'} {', '.join(known)}"
+
+
+def check_choice(setting, value, known):
+    """Raise SettingError unless the value of this setting is a known one."""
+    if value not in known:
+        raise SettingError(setting, f"{{}} {value!r} is not known: {choose_from(value, known)}")
+
+
+def counted(n, what):
+    """ "1 step", "2 steps", "1,000 steps"."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

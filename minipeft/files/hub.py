@@ -1,11 +1,10 @@
 """Where a model or an adapter is: a folder here, or a download from the Hugging Face hub."""
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
 
 from ..config import SIZES
-from ..errors import InputError
+from ..errors import InputError, choose_from, nearest
 
 HUB = {name: f"distilbert/{name}" if name == "distilgpt2" else f"openai-community/{name}" for name in SIZES}
 ADAPTER_FILES = ["*.json", "*.safetensors"]
@@ -38,26 +37,36 @@ def find_folder(name):
         raise InputError(f"{name}: this folder has no config.json")
     if str(name) in HUB:
         return download(str(name))
-    raise InputError(
-        f"{name}: no such folder, nothing of that name under weights/, and not one of {', '.join(SIZES)}"
-    )
+    meant = like(name) or f"nothing of that name is under weights/, and it is not one of {', '.join(SIZES)}"
+    raise InputError(f"{name}: no such folder; {meant}")
 
 
 def find_adapter(name):
     """A folder, or "user/name": an adapter on the Hugging Face hub, fetched into its cache.
 
-    Where there is a folder "user" here, a folder was meant: the hub is not asked. Raises InputError with the
-    nearest name there is.
+    Where there is a folder "user" here, a folder was meant, and the hub is not asked; nor is it for any other
+    form of path. Raises InputError with the nearest path there is.
     """
     path = Path(name)
-    if path.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+    if path.is_dir():
         return path
-    if path.parent.is_dir():
-        near = get_close_matches(path.name, [each.name for each in path.parent.iterdir()], 1, 0.4)
-        meant = f"did you mean {path.parent / near[0]}?" if near else f"nothing like it is in {path.parent}/"
-        raise InputError(f"{name}: no such folder; {meant}")
-    otherwise = "and no folder here has that name: give one that holds adapter_config.json"
-    return fetch(str(name), ADAPTER_FILES, otherwise)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)) or path.parent.is_dir():
+        raise InputError(f"{name}: no such folder; {like(name) or f'nothing like it is in {path.parent}/'}")
+    otherwise = like(name) or "give a folder that holds adapter_config.json"
+    return fetch(str(name), ADAPTER_FILES, f"and no folder here has that name: {otherwise}")
+
+
+def like(name):
+    """ "did you mean PATH?", with the path that is most like this one, part by part; "" where none is."""
+    path = Path(name)
+    found = Path(path.anchor)
+    for part in path.relative_to(path.anchor).parts:
+        if not (found / part).exists():
+            part = nearest(part, [each.name for each in found.iterdir()]) if found.is_dir() else None
+        if part is None:
+            return ""
+        found /= part
+    return f"did you mean {found}?"
 
 
 def download(name):
@@ -66,7 +75,7 @@ def download(name):
     Raises InputError offline, with where to put which files instead.
     """
     if name not in HUB:
-        raise InputError(f"no published GPT-2 is called {name!r}: choose from {', '.join(SIZES)}")
+        raise InputError(f"no published GPT-2 is called {name!r}: {choose_from(name, SIZES)}")
     files = "its config.json, model.safetensors and tokenizer.json (or vocab.json and merges.txt)"
     return fetch(HUB[name], HUB_FILES, f"put {files} into weights/{name}/")
 
