@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, choose_from
 
 
 @dataclass
@@ -76,7 +76,7 @@ SIZES = {  # the published checkpoints; each is GPT-2 small but for these
 def config_of_size(name):
     """The configuration of a published size. Raises InputError for an unknown name."""
     if name not in SIZES:
-        raise InputError(f"no published GPT-2 is called {name!r}: choose from {', '.join(SIZES)}")
+        raise InputError(f"no published GPT-2 is called {name!r}: {choose_from(name, SIZES)}")
     return GPT2Config(**SIZES[name])
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from . import gpt2
 from .backend import like, xp_of
-from .errors import InputError
+from .errors import InputError, SettingError
 from .files.content import content_of
 from .layout import Layout
 from .model import GPT2
@@ -112,9 +112,9 @@ class Distilled(PeftModel):
         self.teacher = teacher if isinstance(teacher, PeftModel) else PeftModel(teacher)
         self.temperature, self.weight = temperature, weight
         if not 0 < temperature < math.inf:
-            raise InputError(f"temperature must be above 0, not {temperature}")
+            raise SettingError("temperature", f"{{}} must be above 0, not {temperature}")
         if not 0 <= weight <= 1:
-            raise InputError(f"weight must be from 0 to 1, not {weight}")
+            raise SettingError("weight", f"{{}} must be from 0 to 1, not {weight}")
         check_same_vocabulary(student, self.teacher)
         with_prompt = [rows_in_front(model) > 0 for model in (student, self.teacher)]
         self.compares_first = with_prompt[0] == with_prompt[1]

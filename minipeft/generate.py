@@ -7,7 +7,7 @@ import numpy as np
 from . import gpt2
 from .backend import like, to_host, xp_of
 from .config import check_sequences
-from .errors import InputError
+from .errors import InputError, SettingError
 from .layout import pack_ids
 
 
@@ -104,18 +104,23 @@ def generate_ids(
     adapters: of a mixed batch, see `Layout`.
     Raises InputError where a prompt and its continuation do not fit the model.
     """
-    if max_new_tokens < 1 or num_beams < 1:
-        raise InputError(f"max_new_tokens ({max_new_tokens}) and num_beams ({num_beams}) must be 1 or more")
+    for name, number in (("max_new_tokens", max_new_tokens), ("num_beams", num_beams)):
+        if number < 1:
+            raise SettingError(name, f"{{}} must be 1 or more, not {number}")
     if do_sample and not temperature > 0:
-        raise InputError(f"temperature must be above 0, not {temperature}: leave out sampling for greedy")
+        raise SettingError(
+            "temperature", f"{{}} must be above 0, not {temperature}: without sampling, decoding is greedy"
+        )
     if do_sample and not 0 < top_p <= 1:
-        raise InputError(f"top_p must be above 0 and at most 1, not {top_p}")
+        raise SettingError("top_p", f"{{}} must be above 0 and at most 1, not {top_p}")
     if not repetition_penalty > 0:
-        raise InputError(f"repetition_penalty must be above 0, not {repetition_penalty}: 1 changes nothing")
+        raise SettingError(
+            "repetition_penalty", f"{{}} must be above 0, not {repetition_penalty}: 1 changes nothing"
+        )
     check_sequences(prompts, model.config, model.num_virtual_tokens, max_new_tokens)
     if num_beams > 1:
         if do_sample:
-            raise InputError("beam search does not sample: leave out one of num_beams and do_sample")
+            raise SettingError("do_sample", "beam search does not sample: leave out {}, or use one beam")
         if eos_token_id is not None:
             raise InputError("beam search ends a text with the model's end token: leave out eos_token_id")
         return [

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 
 from .backend import xp_of
-from .errors import InputError, choose_from
+from .errors import check_choice
 from .speed.fast import row_blocks
 from .speed.parallel import map_shards, num_shards
 
@@ -120,8 +120,7 @@ SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule, "constant": c
 
 def schedule_called(name):
     """The schedule of that name. Raises InputError with the names there are."""
-    if name not in SCHEDULES:
-        raise InputError(f"no schedule is called {name!r}: {choose_from(name, SCHEDULES)}")
+    check_choice("schedule", name, SCHEDULES)
     return SCHEDULES[name]
 
 

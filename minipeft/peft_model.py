@@ -10,7 +10,7 @@ from . import gpt2
 from .attached import Attached
 from .backend import like, to_host
 from .config import check_sequences
-from .errors import InputError
+from .errors import InputError, choose_from
 from .files.adapters import load_adapter, save_adapter
 from .files.content import configuration_of, content_of
 from .methods.linear.combine import combined_adapter
@@ -101,8 +101,9 @@ class PeftModel:
         if adapter_name == BASE:
             return Attached.on(self.model, [], 0)
         if adapter_name not in self.adapters:
-            known = ", ".join(self.adapters)
-            raise InputError(f"no adapter is called {adapter_name!r}: there are {known}")
+            raise InputError(
+                f"no adapter is called {adapter_name!r}: {choose_from(adapter_name, self.adapters)}"
+            )
         return self.adapters[adapter_name]
 
     def _attach(self, adapter_name, adapter):

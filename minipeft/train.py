@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .data.batches import batches, load_pairs, orders
-from .errors import InputError
+from .errors import InputError, SettingError, counted
 from .files.json_files import atomic, clear_errors, write_json
 from .files.run_folder import run_folder
 from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
@@ -27,19 +27,26 @@ from .speed.gradients import Gradients
 class Training:
     """How to train. All randomness comes from `seed`: the same settings give the same numbers, bit for bit.
 
-    steps             optimizer steps; 0: as many as `epochs` passes over the data take
-    batch_size        sequences in a batch;  accumulation_steps  batches in an optimizer step
-    learning_rate     its peak, after warmup_steps, from where `schedule` (linear, cosine, constant) lowers it
-    max_grad_norm     gradients are scaled down to this global norm
-    dropout           GPT-2's own, on embeddings, attention weights and sublayer outputs (pre-training: 0.1)
-    checkpointing     keep each block's input alone, and run the block again before its backward: less memory,
-                      more time, the same numbers
-    eval_every        steps between evaluations (0: ten in all);  patience  evaluations without a better one
-                      before stopping early (0: never)
-    on_long           rows longer than the model: "refuse", "cut", "drop" or "split" (see data.encode_rows)
-    save_every        steps, or a time such as 5m, between two saves of the run's state, as `resuming` has it;
-                      "": never
-    skip_bad_steps    so many steps in all may be left out whose loss or gradient is no finite number
+    steps               optimizer steps; 0: as many as the epochs take
+    epochs              passes over the data, where no steps are given
+    batch_size          sequences in a batch
+    accumulation_steps  batches in an optimizer step
+    learning_rate       the rate at its peak, after the warm-up
+    warmup_steps        steps in which the rate rises to its peak, in a line
+    schedule            how the rate falls from its peak: linear, cosine, constant (see optim.py)
+    weight_decay        AdamW's, on matrices alone
+    max_grad_norm       gradients are scaled down to this global norm
+    dropout             GPT-2's own, on embeddings, attention weights and sublayer outputs; GPT-2 was
+                        pre-trained with 0.1
+    checkpointing       keep each block's input alone, and run the block again before its backward: less
+                        memory, more time, the same numbers
+    eval_every          steps between evaluations; 0: ten evaluations in all
+    patience            evaluations without a better one before stopping early; 0: never
+    on_long             rows longer than the model: refuse, cut, drop or split (see data/batches.py)
+    seed                of the adapter's first values, the order of the data, and dropout
+    save_every          steps, or a time such as 5m, between two saves of the run's state, from which
+                        it can go on; without it, the state is saved only where the run is stopped
+    skip_bad_steps      so many steps in all may be left out whose loss or gradient is no finite number
     """
 
     steps: int = 0
@@ -63,17 +70,22 @@ class Training:
     def __post_init__(self):
         for name in ("batch_size", "accumulation_steps"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} must be 1 or more, not {getattr(self, name)}")
+                raise SettingError(name, f"{{}} must be 1 or more, not {getattr(self, name)}")
         if not self.learning_rate > 0:
-            raise InputError(f"learning_rate must be above 0, not {self.learning_rate}")
+            raise SettingError("learning_rate", f"{{}} must be above 0, not {self.learning_rate}")
         if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+            raise SettingError("dropout", f"{{}} must be at least 0 and below 1, not {self.dropout}")
         schedule_called(self.schedule)
         read_every(self.save_every)
-        if self.skip_bad_steps < 0:
-            raise InputError(f"skip_bad_steps must be 0 or more, not {self.skip_bad_steps}")
-        if self.steps < 0 or (self.steps == 0 and not self.epochs > 0):
-            raise InputError("give steps or epochs above 0")
+        for name in ("steps", "skip_bad_steps"):
+            if getattr(self, name) < 0:
+                raise SettingError(name, f"{{}} must be 0 or more, not {getattr(self, name)}")
+        if self.steps == 0 and not self.epochs > 0:
+            raise SettingError("epochs", f"{{}} must be above 0 where no steps are given, not {self.epochs}")
+
+    def steps_for(self, rows):
+        """The optimizer steps of a training on so many rows."""
+        return self.steps or math.ceil(self.epochs * rows / (self.batch_size * self.accumulation_steps))
 
 
 @dataclass
@@ -92,7 +104,8 @@ class History:
 
     def __repr__(self):
         losses = [s["loss"] for s in self.steps]
-        text = f"{len(losses)} steps" + (f", loss {losses[0]:.3f} to {losses[-1]:.3f}" if losses else "")
+        text = counted(len(losses), "step")
+        text += f", loss {losses[0]:.3f} to {losses[-1]:.3f}" if losses else ""
         if self.best and "eval_loss" in self.best:
             text += f", best evaluation loss {self.best['eval_loss']:.3f} at step {self.best['step']}"
         return f"History({text}, {self.seconds:.1f} s)"
@@ -121,7 +134,7 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     s = Training(**settings)
     pairs, too_long = load_pairs(data, model, s.on_long)
     held_out = load_pairs(eval_data, model, s.on_long)[0] if eval_data is not None else None
-    steps = s.steps or math.ceil(s.epochs * len(pairs) / (s.batch_size * s.accumulation_steps))
+    steps = s.steps_for(len(pairs))
     if not model.trainable:
         raise InputError(
             "nothing trains: give the model a method, or load the adapter with is_trainable=True"
@@ -198,7 +211,7 @@ def skip(row, n, s, history, keeper):
     if len(history.skipped) >= s.skip_bad_steps:
         raise InputError(
             f"step {step}: {what}; {keeper.restore()}: look at these rows, or try a lower learning rate"
-            + (f"; {len(history.skipped)} steps were skipped before" if history.skipped else "")
+            + (f"; skipped before: {counted(len(history.skipped), 'step')}" if history.skipped else "")
         )
     history.skipped.append({"step": step, "rows": rows, "why": what})
 

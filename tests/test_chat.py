@@ -81,7 +81,7 @@ def test_the_oldest_is_forgotten_when_the_model_is_full(chat):
 
 def test_errors_are_one_line_and_the_chat_goes_on(chat, served):
     bad = {
-        "/adapter nobody": "no adapter is called 'nobody': there are none, bias",
+        "/adapter nobody": "no adapter is called 'nobody': choose from none, bias",
         "/adapter": "'/adapter' is no command",
         "/sing": "'/sing' is no command: /help shows them all",
         "/set size=3": "there is no setting 'size': choose from keep, max_new_tokens",

@@ -1,9 +1,11 @@
 """The command line: every command on small models; one clear line and exit code 2 for every bad input."""
 
 import json
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +17,17 @@ import minipeft
 from minipeft import GPT2, GPT2Config, InputError, PeftModel
 from minipeft import ops as plain
 from minipeft.app.cli import main
+from minipeft.data.batches import encode_rows
+from minipeft.methods import METHODS
 from minipeft.model import load_model
 from minipeft.reports.compare import Plan
+from minipeft.reports.compare.recipes import BASELINES, RECIPES
 from minipeft.speed import fast
 from minipeft.tasks import TASKS, named
 from minipeft.tasks.show import readable
+from minipeft.train import Training
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +105,7 @@ def test_a_model_is_made_with_ops_however_it_is_made(folder):
     ]
     assert all(model.step().ops is plain for model in made)
     assert GPT2.from_pretrained(folder).step().ops is fast
-    with pytest.raises(InputError, match="ops must be one of plain, fast, not 'slow'"):
+    with pytest.raises(InputError, match="ops 'slow' is not known: choose from plain, fast"):
         GPT2.random(CONFIG, ops="slow").step()
 
 
@@ -240,7 +248,7 @@ def test_plain_text_has_a_loss_and_no_score(folder, tmp_path, capsys):
     (tmp_path / "long.txt").write_text("one two three " * 400)
     long = ["--train", tmp_path / "long.txt", "--steps", 1, "--out", tmp_path / "out"]
     code, _, err = call(capsys, "train", "--model", folder, *long)
-    assert code == 2 and "choose on_long 'split', 'cut' or 'drop'" in err
+    assert code == 2 and "choose --on-long split, cut or drop" in err
     result = result_of(capsys, "train", "--model", folder, *long, "--on-long", "split")
     assert result["too_long"] == 1 and "eval_loss" not in result
 
@@ -256,7 +264,7 @@ def test_rows_that_cannot_be_scored_are_refused_before_the_training(folder, tmp_
     ]
     command = ["train", "--model", folder, *data, "--steps", 1, "--out", tmp_path]
     code, _, err = call(capsys, *command, "--quiet")
-    assert code == 2 and "choose on_long 'cut' or 'drop'" in err and not list(tmp_path.iterdir())
+    assert code == 2 and "choose --on-long cut or drop" in err and not list(tmp_path.iterdir())
     result = result_of(capsys, *command, "--on-long", "cut")
     assert len(result["samples"]) == 1 and result["too_long"] == 0
 
@@ -355,46 +363,62 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "train --model {} --train {}/none.jsonl": "none.jsonl: no such file",
     "train --model {} --train {}/broken.jsonl": "broken.jsonl, line 2: not JSON",
     "train --model {} --train {}/empty.jsonl": "empty.jsonl: no rows in it",
-    "train --model {} --train {}/train.jsonl --schedule up": "no schedule is called 'up'",
-    "train --model {} --train {}/train.jsonl --batch-size 0": "batch_size must be 1 or more",
+    "train --model {} --train {}/train.jsonl --schedule up": "--schedule: 'up' is not known: choose from",
+    "train --model {} --train {}/train.jsonl --batch-size 0": "--batch-size must be 1 or more",
     "train --model nowhere": "nowhere: no such folder",
     "train --model {} --student-layers 1": "--student-layers needs --teacher",
-    "train --model {} --train {}/train.jsonl --teacher {} --temperature 0": "temperature must be",
+    "train --model {} --train {}/train.jsonl --teacher {} --temperature 0": "--temperature must be",
+    "train --model {} --train {}/train.jsonl --teacher {} --distill-weight 2": "--distill-weight must be",
+    "train --model {} --train {}/train.jsonl --save-every x": "--save-every x: write a number of steps",
+    "train --model {} --train {}/train.jsonl --steps -1": "--steps must be 0 or more, not -1",
+    "train --model {} --train {}/train.jsonl --epochs 0": "--epochs must be above 0",
+    "generate --model {} x --beams 0": "--beams must be 1 or more, not 0",
+    "generate --model {} x --beams 2 --sample": "leave out --sample",
+    "pretrain --lr 0": "--lr must be above 0",
+    "bench --model {} --batch 0": "--batch must be 1 or more",
+    "info --memory --batch 0": "--batch must be 1 or more",
     "train --task chess": "no task is called 'chess': choose from ",
     "task chess": "no task is called 'chess': choose from ",
     "task data-to-text --show 0": "--show 0: want 1 row or more",
     "train --eval {}/eval.jsonl": "--eval and --test need --train",
     "compare --test {}/eval.jsonl": "--eval and --test need --train",
     "train --metric bleu": "--metric is for files of your own",
-    "train --train {}/train.jsonl --eval {}/eval.jsonl --metric meteor": "no metric is called 'meteor'",
+    "train --train {}/train.jsonl --eval {}/eval.jsonl --metric meteor": "--metric: 'meteor' is not known",
     "train --train {}/story.txt --metric bleu": "story.txt: no row with a completion to score by bleu",
     "compare --train {}/train.jsonl --eval {}/none.csv": "none.csv: no such file",
     "evaluate --model {} --data {}/eval.jsonl --eval {}/eval.jsonl": "--data is the file to evaluate on",
     "evaluate --model {} --data {}/eval.jsonl --few-shot 2": "no training rows with a completion",
     "evaluate --model {} --data {}/eval.jsonl --few-shot 0": "--few-shot 0: want 1 example or more",
-    "evaluate --model {} --data {}/eval.jsonl --on-long stretch": "on_long must be one of refuse, cut",
+    "evaluate --model {} --data {}/eval.jsonl --on-long stretch": "--on-long: 'stretch' is not known",
     "evaluate --data {}/story.txt --baseline copying": "no row with a prompt and a completion to score",
     "compare --methods none,magic": "no method is called 'magic'",
     "compare --train {}/train.jsonl": "compare needs --eval",
-    "evaluate --model {} --adapter {}/none": "no adapter_config.json there",
+    "evaluate --model {} --adapter {}/none": "/none: no such folder; nothing like it is in",
+    "evaluate --model {} --adapter {}/more/none": "/more/none: no such folder; nothing like it is in",
+    "evaluate --model {} --adapter ./none/of/these": "./none/of/these: no such folder",
+    "evaluate --model {} --adapter ../none/of/these": "../none/of/these: no such folder",
+    "evaluate --model {} --adapter none_of_these": "none_of_these: no such folder",
     "evaluate --model {} --data {}/broken.jsonl": "broken.jsonl, line 2",
     "generate --model {} x --max-new-tokens 999": "do not fit the model's 320 positions",
     "generate --model {} x --device cuda": "device 'cuda' needs",
     "generate --model {} x --adapter a={}/bias --adapter a={}/prefix": "two adapters are called 'a'",
     "generate --model {} x --adapter none={}/bias": "write name=folder; none is the base",
-    "generate --model {} x --adapter a={}/nowhere": "no adapter_config.json there",
+    "generate --model {} x --adapter a={}/nowhere": "/nowhere: no such folder",
     "merge --model {} --adapter {}/prefix --out {}/merged": "prefix: PrefixTuning cannot be merged: it adds",
     "merge --model {} --adapter {}/bias --out {}": "this folder holds a base or an adapter",
     "merge --model {} --adapter {}/bias --out {}/bias": "this folder holds a base or an adapter",
-    "merge --model {} --adapter {}/none --out {}/merged": "no adapter_config.json there",
+    "merge --model {} --adapter {}/none --out {}/merged": "/none: no such folder",
     "gradcheck --method foo": "no method is called 'foo'",
     "info nowhere": "nowhere: no such folder",
     "info {}/bias --memory": "an adapter; name its base here",
     "info --memory --length 999": "do not fit the model's 256 positions",
     "info --memory --labelled 61": "of 2 tokens or more, of which 1 or more are labelled",
     "info --memory --method foo": "no method is called 'foo'",
-    "info --memory --dropout 1": "dropout must be at least 0 and below 1",
+    "info --memory --dropout 1": "--dropout must be at least 0 and below 1",
     "download gpt5": "no published GPT-2 is called 'gpt5'",
+    "train --steps few": "--steps: invalid int value: 'few'; see minipeft train --help",
+    "info one two": "two is not known; see minipeft info --help",
+    "merge --adapter {}/bias": "the following arguments are required: --out",
 }
 
 
@@ -445,7 +469,14 @@ def test_help_says_no_default_of_none_and_lists_choices(capsys):
     said = capsys.readouterr().out
     assert "None)" not in said and "False)" not in said and "(default: lora)" in said
     said = " ".join(said.split())
-    assert "one of linear, cosine, constant" in said and "one of refuse, cut, drop, split" in said
+    assert "--schedule {linear,cosine,constant}" in said and "--on-long {refuse,cut,drop,split}" in said
+    for method in METHODS:
+        assert re.search(rf"--method NAME one of: [^;]*\b{method}\b", said)
+    for name in (*BASELINES, *RECIPES):
+        assert re.search(rf"--methods NAME,NAME all, or some of: [^;]*\b{name}\b", said)
+    assert (
+        "--batch-size int sequences in a batch (default: 8)" in said
+    )  # as the docstring of Training says it
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out == f"minipeft {minipeft.__version__}\n"
@@ -453,11 +484,73 @@ def test_help_says_no_default_of_none_and_lists_choices(capsys):
 
 @pytest.mark.parametrize(
     "words, meant",
-    [("train --method lroa", "lora"), ("task sentimnet", "sentiment"), ("methods prefix", "prefix_tuning")],
+    [
+        ("trian", "train"),
+        ("train --method lroa", "lora"),
+        ("train --set lora_alfa=3", "lora_alpha"),
+        ("compare --methods ia3,lroa", "lora"),
+        ("compare --sweep rr=3,4", "r"),
+        ("task sentimnet", "sentiment"),
+        ("train --task sentimnet", "sentiment"),
+        ("methods prefix", "prefix_tuning"),
+        ("train --on-long cutt", "cut"),
+        ("evaluate --on-long cutt", "cut"),
+        ("compare --schedule cosin", "cosine"),
+        ("train --ops fasst", "fast"),
+        ("evaluate --metric blue", "bleu"),
+        ("evaluate --baseline majorty", "majority"),
+        ("download gpt-medium", "gpt2-medium"),
+        ("evaluate --model weights/tny", "weights/tiny"),
+        ("evaluate --model ./wieghts/tiny", "weights/tiny"),
+    ],
 )
-def test_it_says_what_may_have_been_meant(words, meant, capsys):
+def test_it_says_what_may_have_been_meant(words, meant, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
     assert main(words.split()) == 2
-    assert f"did you mean {meant}?" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("minipeft: ") and f"did you mean {meant}?" in line
+
+
+def test_an_option_that_is_not_known_is_a_line_with_the_nearest(capsys):
+    assert main(["train", "--batchsize", "3", "--json"]) == 2
+    said = capsys.readouterr()
+    assert (
+        said.err
+        == "minipeft: --batchsize is not known: --batch-size may be meant; see minipeft train --help\n"
+    )
+    assert json.loads(said.out)["error"] in said.err
+
+
+@pytest.mark.parametrize(
+    "written", ["lw_rank", "./lw_rank", "../{}/lw_rank", "{path}/lw_rank", "{path}/bais/x"]
+)
+def test_a_mistyped_path_of_an_adapter_is_no_name_on_the_hub(written, folder, capsys, monkeypatch):
+    def hub(*_):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("minipeft.files.hub.fetch", hub)
+    monkeypatch.chdir(folder)
+    adapter = written.replace("{path}", str(folder)).replace("{}", folder.name)
+    assert main(["evaluate", "--model", str(folder), "--adapter", adapter]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    meant = f"did you mean {Path(adapter).parent / 'low_rank'}?" if "lw" in written else "nothing like it"
+    assert line.startswith(f"minipeft: {adapter}: no such folder; ") and meant in line
+
+
+def test_help_fits_a_terminal_of_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in [*COMMANDS, "methods", "bench"]:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        for line in capsys.readouterr().out.splitlines():
+            assert len(line) <= 80, (command, line)
+
+
+def test_python_says_the_name_of_a_setting_and_the_command_line_its_option():
+    with pytest.raises(InputError, match=r"^batch_size must be 1 or more, not 0$"):
+        Training(batch_size=0)
+    with pytest.raises(InputError, match=r"^on_long 'cutt' is not known: did you mean cut\?"):
+        encode_rows([], None, "cutt")
 
 
 def test_a_closed_pipe_ends_quietly():

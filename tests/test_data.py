@@ -87,9 +87,9 @@ def test_rows_too_long_are_refused_cut_or_dropped_and_counted():
     assert count == 1 and pairs[1] == (p[-(24 - len(c) - 1) :], [*c, 279])
     pairs, _ = encode_rows([{"text": "ä" * 40}], model, "cut")
     assert len(pairs[0][1]) == 24
-    with pytest.raises(InputError, match="none of the 1 rows fits"):
+    with pytest.raises(InputError, match="no row fits the model's 24"):
         encode_rows([long], model, "drop")
-    with pytest.raises(InputError, match="on_long must be"):
+    with pytest.raises(InputError, match="on_long 'squeeze' is not known"):
         encode_rows([short], model, "squeeze")
 
 

@@ -120,7 +120,7 @@ def test_answers_get_as_many_tokens_as_the_longest_needs_and_one_to_end_with(wri
 @pytest.mark.parametrize(
     "rows, metric, message",
     [
-        (EVAL, "meteor", "no metric is called 'meteor': choose from accuracy, exact_match, f1, bleu"),
+        (EVAL, "meteor", "metric 'meteor' is not known: choose from accuracy, exact_match, f1, bleu"),
         (TEXTS, "bleu", "b.jsonl: no row with a completion to score by bleu"),
         ([{"prompt": "", "completion": "a"}], None, "b.jsonl: a row's prompt is empty: there is nothing"),
         ([{"prompt": "a"}], None, "b.jsonl, line 1: want"),

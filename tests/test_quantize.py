@@ -319,7 +319,7 @@ def test_training_leaves_the_codes_alone_and_the_adapter_fits_any_base(tmp_path)
 
 def test_what_cannot_be_done_is_said(tmp_path):
     model = quantized_small()
-    with pytest.raises(InputError, match="choose from int8, nf4"):
+    with pytest.raises(InputError, match="did you mean int8"):
         small_model().quantized("int4")
     with pytest.raises(InputError, match="is nf4 already"):
         model.quantized("int8")

@@ -50,7 +50,7 @@ def one_thread(monkeypatch):
         (Sparse(fraction=0.0), "fraction must be above 0 and at most 1"),
         (Sparse(fraction=1.5), "fraction must be above 0 and at most 1"),
         (Sparse(fraction=1e-9), "and leave a weight: not 1e-09"),
-        (Sparse(importance="taste"), "importance must be one of random, magnitude, fisher, not 'taste'"),
+        (Sparse(importance="taste"), "importance 'taste' is not known: choose from random, magnitude"),
         (Sparse(importance="fisher"), "importance 'fisher' needs examples"),
         (Sparse(importance="fisher", samples=0, examples=EXAMPLES), "samples must be 1 or more, not 0"),
         (Sparse(target_modules=("q_proj",)), "match no layer"),

@@ -94,7 +94,7 @@ def test_schedules():
     warm = rates("linear", warmup_steps=4)
     assert np.allclose(warm[:5], [0.4, 0.8, 1.2, 1.6, 2.0]) and warm[-1] == pytest.approx(2 / 6)
     with pytest.raises(
-        InputError, match="no schedule is called 'step': choose from linear, cosine, constant"
+        InputError, match="schedule 'step' is not known: choose from linear, cosine, constant"
     ):
         rates("step")
 
@@ -194,9 +194,10 @@ def test_evaluation_is_the_mean_over_labelled_tokens():
     [
         ({"batch_size": 0}, "batch_size must be 1 or more"),
         ({"learning_rate": 0}, "learning_rate must be above 0"),
-        ({"steps": -1}, "give steps or epochs above 0"),
+        ({"steps": -1}, "steps must be 0 or more, not -1"),
+        ({"epochs": 0}, "epochs must be above 0 where no steps are given, not 0"),
         ({"dropout": 1}, "dropout must be at least 0 and below 1"),
-        ({"schedule": "step"}, "no schedule is called 'step'"),
+        ({"schedule": "step"}, "schedule 'step' is not known"),
     ],
 )
 def test_bad_settings_are_refused_before_any_work(settings, message):

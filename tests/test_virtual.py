@@ -184,7 +184,10 @@ def test_the_lstm_does_not_overflow():
         (PromptTuning(0), "num_virtual_tokens must be 1 or more, not 0"),
         (PTuning(0), "num_virtual_tokens must be 1 or more, not 0"),
         (PrefixTuning(-1), "num_virtual_tokens must be 1 or more, not -1"),
-        (PromptTuning(3, "WORDS"), "must be one of RANDOM, SAMPLE_VOCAB, TEXT, not 'WORDS'"),
+        (
+            PromptTuning(3, "WORDS"),
+            "prompt_tuning_init 'WORDS' is not known: choose from RANDOM, SAMPLE_VOCAB, TEXT",
+        ),
         (PromptTuning(3, "TEXT"), "'TEXT' and prompt_tuning_init_text need each other"),
         (PromptTuning(3, "RANDOM", "a text"), "'TEXT' and prompt_tuning_init_text need each other"),
         (PromptTuning(3, "TEXT", "a text"), "no tokenizer: give prompt_tuning_init_text as token ids"),

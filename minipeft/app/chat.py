@@ -3,7 +3,7 @@
 import sys
 from contextlib import suppress
 
-from ..errors import InputError
+from ..errors import InputError, choose_from
 
 HELP = """text                  continue it
 /adapter NAME         continue under this adapter from now on
@@ -108,7 +108,7 @@ class Chat:
     def set(self, name, _, text):
         """Change one setting. Raises InputError for an unknown name, or a value of another kind."""
         if name not in self.settings:
-            raise InputError(f"there is no setting {name!r}: choose from {', '.join(self.settings)}")
+            raise InputError(f"there is no setting {name!r}: {choose_from(name, self.settings)}")
         kind = type(self.settings[name])
         try:
             self.settings[name] = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)

@@ -1,18 +1,25 @@
 """The command line: commands, options, exit codes. What each command does is in `commands.py`."""
 
 import argparse
+import inspect
 import json
 import os
 import sys
 
+from ..config import SIZES
 from ..data.batches import ON_LONG
-from ..errors import InputError
+from ..data.metrics import METRICS
+from ..errors import InputError, SettingError, choose_from, nearest
+from ..methods import METHODS
 from ..methods.named import method_class
 from ..optim import SCHEDULES
+from ..reports.compare.recipes import BASELINES, RECIPES
 from ..resuming.stopping import Terminated, end_with_parent, sigterm_raises
 from ..speed.choose import KINDS
+from ..tasks import TASKS
 from ..train import Training
 from ..version import __version__
+from .catalogue import meaning
 from .commands import (
     bench_command,
     chat_command,
@@ -33,6 +40,7 @@ from .commands import (
 
 TINY = "weights/tiny"  # the embedded model
 ADAPTER = "a folder that `minipeft train` or Hugging Face PEFT wrote"
+OWN_METHOD = "module:Class is one of your own, in this folder"
 
 
 def main(argv=None):
@@ -40,9 +48,11 @@ def main(argv=None):
 
     0 well, 1 a check failed, 2 bad input, 130 ended by Ctrl-C (SIGINT), 143 by SIGTERM.
     """
-    args = parser().parse_args(argv)
-    args.words = sys.argv[1:] if argv is None else argv  # as typed: a comparison's report says it
+    args = argparse.Namespace(words=sys.argv[1:] if argv is None else argv)  # a comparison's report says them
     try:
+        _, unknown = parser().parse_known_args(args.words, args)
+        if unknown:
+            args.parser.refuse(unknown)
         for name in getattr(args, "register", None) or ():
             method_class(name)
         end_with_parent()
@@ -54,9 +64,10 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except InputError as error:
-        print(f"minipeft: {error}", file=sys.stderr)
-        if getattr(args, "json", False):
-            print(json.dumps({"error": str(error)}))
+        text = error.naming(args.parser.option(error.setting)) if isinstance(error, SettingError) else error
+        print(f"minipeft: {text}", file=sys.stderr)
+        if "--json" in args.words:
+            print(json.dumps({"error": str(text)}))
         return 2
     except OSError as error:
         print(f"minipeft: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
@@ -69,102 +80,175 @@ def main(argv=None):
 # -------------------------------------------------------------------------------------------- the parser
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse's, but that bad input is an InputError: one line, with the nearest of what there is."""
+
+    def error(self, message):
+        """Raise InputError with what argparse has to say."""
+        raise InputError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+
+    def refuse(self, words):
+        """Raise InputError for words that no option or argument takes."""
+        near = nearest(words[0], self._option_string_actions)
+        self.error(f"{words[0]} is not known" + (f": {near} may be meant" if near else ""))
+
+    def option(self, setting):
+        """The option that sets this field or argument of Python; its own name where there is none."""
+        options = self._option_string_actions.items()
+        return next((option for option, action in options if action.dest == setting), setting)
+
+    def _check_value(self, action, value):
+        if action.choices is not None and value not in action.choices:
+            said = f"{value!r} is not known: {choose_from(value, action.choices)}"
+            raise argparse.ArgumentError(action, said)
+
+
 class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Help with the defaults, where there is something to say: not of a switch, and not None."""
+    """Help in paragraphs, with the kinds of values, and the defaults where there is something to say.
+
+    Nothing is to be said of a switch, and of None.
+    """
 
     def _get_help_string(self, action):
-        said = action.default not in (None, False, [], ())
-        return super()._get_help_string(action) if said else action.help
+        silent = action.default is False or action.default in (None, "", [], ())  # 0 is False's equal
+        return action.help if silent else super()._get_help_string(action)
+
+    def _get_default_metavar_for_optional(self, action):
+        return action.type.__name__ if action.type else super()._get_default_metavar_for_optional(action)
+
+    def _fill_text(self, text, width, indent):
+        fill = super()._fill_text
+        return "\n\n".join(fill(paragraph, width, indent) for paragraph in text.split("\n\n"))
 
 
 def parser():
     """The argument parser, one subcommand each."""
-    top = argparse.ArgumentParser(
-        prog="minipeft", description="Parameter-efficient fine-tuning of GPT-2, by hand."
-    )
+    top = Parser(prog="minipeft", description="Parameter-efficient fine-tuning of GPT-2, by hand.")
     top.add_argument("--version", action="version", version=f"minipeft {__version__}")
+    top.set_defaults(parser=top)
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name, function, *groups, result=True):
-        text = function.__doc__
-        summary = text.partition("\n")[0]
-        p = commands.add_parser(name, help=summary, description=text, formatter_class=Help)
-        p.set_defaults(command=function)
+    def add(name, function, *groups):
+        text = inspect.getdoc(function)
+        p = commands.add_parser(name, help=text.partition("\n")[0], description=text, formatter_class=Help)
+        p.set_defaults(command=function, parser=p)
         for group in groups:
             group(p)
-        if result:
-            p.add_argument("--json", action="store_true", help="print the result as JSON")
-            p.add_argument("--quiet", action="store_true", help="no progress bars")
-        return p
 
-    data = (data_options, out_option)
-    p = add("compare", compare_command, model_options, *data, compare_options, training_options)
-    p.set_defaults(task=None)  # --all has to know whether it was given
-    p = add("train", train_command, model_options, *data, method_options, distill_options, training_options)
-    resume_option(p)
-    p = add("generate", generate_command, model_options, adapters_options, prompt_options, decoding_options)
-    p = add("chat", chat_command, model_options, adapters_options, decoding_options, result=False)
-    p = add("serve", serve_command, model_options, adapters_options, server_options, result=False)
-    p = add("evaluate", evaluate_command, model_options, adapter_options, data_options)
+    base, data, out = (model_options, result_options), (data_options,), (out_option,)
+    add("compare", compare_command, *base, *data, *out, compare_options, training_options)
+    add("train", train_command, *base, *data, *out, method_options, distill_options, training_options,
+        resume_option)  # fmt: skip
+    add("generate", generate_command, *base, adapters_options, prompt_options, decoding_options)
+    add("chat", chat_command, model_options, adapters_options, decoding_options)
+    add("serve", serve_command, model_options, adapters_options, server_options)
+    add("evaluate", evaluate_command, *base, adapter_options, *data, evaluate_options)
+    add("task", task_command, result_options, task_options)
+    add("methods", methods_command, result_options, methods_options)
+    add("tune-report", tune_report_command, result_options, tune_report_options)
+    add("merge", merge_command, *base, merge_options)
+    add("gradcheck", gradcheck_command, *base, method_options, gradcheck_options)
+    add("bench", bench_command, *base, method_options, bench_options)
+    add("pretrain", pretrain_command, result_options, pretrain_options, resume_option)
+    add("download", download_command, result_options, download_options)
+    add("info", info_command, result_options, info_options, memory_options)
+    return top
+
+
+# ------------------------------------------------------------------------- the options of one command
+
+
+def evaluate_options(p):
+    """What to score, and how."""
     p.add_argument("--data", help="a file to evaluate on, all of it, instead of a task")
-    p.add_argument("--on-long", default="refuse", help="rows longer than the model: refuse, cut, drop, split")
+    p.add_argument("--on-long", default="refuse", choices=ON_LONG, help="rows longer than the model")
     p.add_argument("--seed", type=int, default=0, help="of the rows that --few-shot draws")
     instead = p.add_mutually_exclusive_group()
     instead.add_argument("--few-shot", type=int, metavar="K", help="score it with K training rows in front")
     instead.add_argument("--baseline", choices=("majority", "copying"), help="score this instead of a model")
-    p = add("task", task_command)
-    p.add_argument("name", nargs="?", help="a built-in task; default: list them")
+
+
+def task_options(p):
+    """A task, and which of its rows to print."""
+    p.add_argument("name", nargs="?", help=f"a built-in task: {', '.join(TASKS)}; without one, list them")
     p.add_argument("--show", type=int, nargs="?", const=12, metavar="N", help="print so many rows, or 12")
     p.add_argument("--split", default="test", choices=("train", "validation", "test"), help="of --show")
     p.add_argument("--seed", type=int, default=0, help="of --show")
-    p = add("methods", methods_command)
-    p.add_argument("name", nargs="?", help="a method, or module:Class; default: list them")
-    p = add("tune-report", tune_report_command)
+
+
+def methods_options(p):
+    """A method."""
+    p.add_argument("name", nargs="?", help="a method, or module:Class; without one, list them")
+
+
+def tune_report_options(p):
+    """A run, and on what to measure."""
     p.add_argument("run", metavar="RUN", help="a folder that `minipeft train` wrote")
     p.add_argument("--model", help="the base, where the run does not name it, or it has moved")
     p.add_argument("--task", help="a built-in task to measure on; default: the run's own evaluation rows")
     p.add_argument("--data", help="the same: a file, see minipeft/data/rows.py")
     register_option(p)
     ops_option(p)
-    p = add("merge", merge_command, model_options)
-    register_option(p)
-    p.add_argument(
-        "--adapter", required=True, help="a folder that `minipeft train` or Hugging Face PEFT wrote"
-    )
+
+
+def merge_options(p):
+    """From where, and where to."""
+    p.add_argument("--adapter", required=True, help=ADAPTER)
     p.add_argument("--out", required=True, help="the folder to write")
-    p = add("gradcheck", gradcheck_command, model_options, method_options)
+    register_option(p)
+
+
+def gradcheck_options(p):
+    """How much to check."""
     p.add_argument("--elements", type=int, default=2, help="single elements to check in each tensor")
     p.add_argument("--seed", type=int, default=0, help="of the batch, the noise and the directions")
-    p = add("bench", bench_command, model_options, method_options)
-    p.add_argument(
-        "--data", help="a file, see minipeft/data/rows.py; without one, rows of the task data-to-text"
-    )
+
+
+def bench_options(p):
+    """What to time."""
+    p.add_argument("--data", help="a file, see minipeft/data/rows.py; else rows of the task data-to-text")
     p.add_argument("--tokenizer", help="a folder with a tokenizer, for a --model that has none")
     p.add_argument("--batch", type=int, default=8, help="sequences in a batch")
     p.add_argument("--steps", type=int, default=6, help="measured steps, after one to warm up")
-    p = add("pretrain", pretrain_command)
+
+
+def pretrain_options(p):
+    """How much of the corpus to read, and how."""
     p.add_argument("--out", default="runs/pretrain", help="the folder to write")
     p.add_argument(
         "--documents",
         type=int,
-        help="how many of the stream to train on now (default: 600,000, about 60 million tokens)",
+        help="how many of the stream to train on now (default: 600,000, of about 100 tokens)",
     )
     p.add_argument("--from", dest="start", help="a folder to go on from, at the document where it stopped")
     p.add_argument(
         "--decay", type=int, default=0, help="over how many of the last documents the rate falls to zero"
     )
     p.add_argument("--every", type=int, default=8000, help="documents between checkpoints, with their probes")
-    p.add_argument("--lr", type=float, default=1e-3, help="the rate between warm-up and decay")
-    p.add_argument("--seed", type=int, default=0, help="of the corpus, the weights and the order")
     p.add_argument(
-        "--save-every", default="", metavar="N", help="steps, or a time such as 5m, between states"
+        "--lr", dest="learning_rate", type=float, default=1e-3, help="the rate between warm-up and decay"
     )
-    resume_option(p)
-    p = add("download", download_command)
-    p.add_argument("name", help="gpt2, gpt2-medium, gpt2-large, gpt2-xl or distilgpt2")
-    p = add("info", info_command, memory_options)
+    p.add_argument("--seed", type=int, default=0, help="of the corpus, the weights and the order")
+    p.add_argument("--save-every", default="", metavar="N", help=meaning(Training, "save_every"))
+
+
+def download_options(p):
+    """A published model."""
+    p.add_argument("name", help=", ".join(SIZES))
+
+
+def info_options(p):
+    """A folder."""
     p.add_argument("folder", nargs="?", default=TINY, help="a model or adapter folder, or a model's name")
-    return top
+
+
+# ------------------------------------------------------------------------- options of several commands
+
+
+def result_options(p):
+    """--json, --quiet."""
+    p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def model_options(p):
@@ -218,26 +302,28 @@ def register_option(p):
 
 def data_options(p):
     """--task, or --train, --eval, --test, --metric."""
-    p.add_argument("--task", default="data-to-text", help="a built-in task, unless there are files")
+    p.add_argument(
+        "--task", help=f"without files, a built-in task: {', '.join(TASKS)} (default: data-to-text)"
+    )
     p.add_argument("--train", help="a JSONL, CSV, TSV or text file: see minipeft/data/rows.py")
     p.add_argument("--eval", help="a file that chooses the best adapter; half of it, if there is no --test")
     p.add_argument("--test", help="a file that gives the score")
-    p.add_argument(
-        "--metric", help="of files; default: accuracy for labels, else chrf; see minipeft/data/metrics.py"
-    )
+    p.add_argument("--metric", choices=METRICS, help="of files (default: accuracy for labels, else chrf)")
 
 
 def out_option(p):
     """--out."""
     p.add_argument(
-        "--out", help="the folder to write (compare goes on in it); default: a new one under runs/"
+        "--out", help="the folder to write; compare goes on in it (default: a new one under runs/)"
     )
 
 
 def compare_options(p):
     """--methods, --all, --seeds, --budget, --sweep."""
     p.add_argument(
-        "--methods", help="names with commas, or all; see `minipeft methods`; module:Class is one of your own"
+        "--methods",
+        metavar="NAME,NAME",
+        help=f"all, or some of: {', '.join((*BASELINES, *RECIPES))}; {OWN_METHOD}",
     )
     p.add_argument(
         "--all", action="store_true", help="all tasks and all methods, unless --task or --methods say which"
@@ -261,7 +347,8 @@ def method_options(p):
     p.add_argument(
         "--method",
         default="lora",
-        help="see `minipeft methods`; module:Class is one of your own, in this folder",
+        metavar="NAME",
+        help=f"one of: {', '.join(METHODS)}; {OWN_METHOD}; `minipeft methods` says what they are",
     )
     p.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="the method's settings: r=8 lora_alpha=16"
@@ -279,23 +366,28 @@ def distill_options(p):
     )
     group.add_argument("--temperature", type=float, default=2.0, help="of the soft targets")
     group.add_argument(
-        "--distill-weight", type=float, default=0.5, help="0: labels alone, 1: the teacher alone"
+        "--distill-weight",
+        dest="weight",
+        type=float,
+        default=0.5,
+        help="0: labels alone, 1: the teacher alone",
     )
 
 
-CHOICES = {  # what else the help says of a setting of `Training`
-    "schedule": f"; one of {', '.join(SCHEDULES)}",
-    "on_long": f"; one of {', '.join(ON_LONG)}",
-}
+CHOICES = {"schedule": SCHEDULES, "on_long": ON_LONG}  # of the settings of `Training` that have some
 
 
 def training_options(p):
-    """A flag for each field of `Training`."""
+    """An option for each field of `Training`, with what its docstring says; one that is not given is None."""
     group = p.add_argument_group("training", "see minipeft/train.py, class Training")
     for name, f in Training.__dataclass_fields__.items():
-        value = {"action": "store_true"} if f.type is bool else {"type": f.type, "metavar": f.type.__name__}
-        option = f"--{name.replace('_', '-')}"
-        group.add_argument(option, default=None, help=f"default {f.default}{CHOICES.get(name, '')}", **value)
+        said = meaning(Training, name).replace("%", "%%")
+        if f.type is bool:
+            value = {"action": "store_true"}
+        else:
+            value = {"type": f.type, "choices": CHOICES.get(name)}
+            said += f" (default: {f.default})" if f.default != "" else ""
+        group.add_argument(f"--{name.replace('_', '-')}", default=None, help=said, **value)
 
 
 def resume_option(p):
@@ -310,7 +402,9 @@ def memory_options(p):
     group = p.add_argument_group("memory in training", "see minipeft/cost/memory.py")
     group.add_argument("--memory", action="store_true", help="predict it, on a CPU; the weights are not read")
     method_options(group)
-    group.add_argument("--batch", type=int, default=Training.batch_size, help="sequences in a batch")
+    group.add_argument(
+        "--batch", dest="batch_size", type=int, default=Training.batch_size, help="sequences in a batch"
+    )
     group.add_argument("--length", type=int, default=60, help="tokens in a sequence")
     group.add_argument("--labelled", type=int, help="tokens with a label in a sequence (default: all)")
     group.add_argument("--data", help="a file of rows: count its largest batch, instead of --length")
@@ -329,14 +423,16 @@ def server_options(p):
 def prompt_options(p):
     """The prompts, and beam search."""
     p.add_argument("prompt", nargs="*", help="text to continue; without one, lines of standard input")
-    p.add_argument("--beams", type=int, default=1, help="beam search with so many beams")
+    p.add_argument("--beams", dest="num_beams", type=int, default=1, help="beam search with so many beams")
     p.add_argument("--length-penalty", type=float, default=1.0, help="of beam search")
 
 
 def decoding_options(p):
     """How to choose each token."""
     p.add_argument("--max-new-tokens", type=int, default=60, help="tokens to add at most")
-    p.add_argument("--sample", action="store_true", help="sample instead of taking the likeliest token")
+    p.add_argument(
+        "--sample", dest="do_sample", action="store_true", help="sample instead of taking the likeliest token"
+    )
     p.add_argument("--temperature", type=float, default=1.0, help="of sampling")
     p.add_argument("--top-k", type=int, default=0, help="sample among the k likeliest; 0: among all")
     p.add_argument(

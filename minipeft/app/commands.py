@@ -31,6 +31,8 @@ from .chat import Chat
 from .named_adapters import generate_under, load_named, named_folders
 from .runs import measure, measure_baseline, measure_few_shot, train_and_measure
 
+DEFAULT_TASK = "data-to-text"
+
 
 def methods_command(args):
     """List the methods; with a name: its formula, settings, source, and the lines where its code is."""
@@ -156,7 +158,7 @@ def generate_command(args):
     prompts = args.prompt or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     if not prompts:
         raise InputError("no prompt: give one as an argument, or lines on standard input")
-    options = generation_settings(args) | {"num_beams": args.beams, "length_penalty": args.length_penalty}
+    options = generation_settings(args) | {"num_beams": args.num_beams, "length_penalty": args.length_penalty}
     if len(folders) > 1:
         outputs = generate_under(peft, list(folders), prompts, **options)
         rows = [dict(zip(outputs, texts, strict=True)) for texts in zip(*outputs.values(), strict=True)]
@@ -170,7 +172,7 @@ def generate_command(args):
         show(args, rows, "\n".join(r["prompt"] + r["output"] for r in rows))
         return
     print(prompts[0], end="", flush=True)
-    if args.beams > 1:  # a beam is known only at the end
+    if args.num_beams > 1:  # a beam is known only at the end
         print(peft.generate(prompts[0], **options))
         return
     peft.generate(prompts[0], on_text=lambda piece: print(piece, end="", flush=True), **options)
@@ -264,7 +266,7 @@ def bench_command(args):
     What is possible: the step's matrix products (see minipeft/cost/flops.py) at the rate that one large
     product reaches on this machine in the same run. Padding and virtual tokens never count as tokens.
     """
-    data = args.data or split_rows(task_of("data-to-text"), "train")
+    data = args.data or split_rows(task_of(DEFAULT_TASK), "train")
     result = bench.bench(
         args.model, args.method, data, args.tokenizer, args.device, args.batch, args.steps, args.set,
         args.quantize, args.ops, progress=not args.quiet,
@@ -284,7 +286,7 @@ def pretrain_command(args):
             decay=args.decay,
             every=args.every,
             resume=args.resume,
-            learning_rate=args.lr,
+            learning_rate=args.learning_rate,
             save_every=args.save_every,
         )
     except KeyboardInterrupt as stop:
@@ -314,8 +316,8 @@ def info_command(args):
         show(args, result, info.in_words(result))
         return
     result = info.training_memory(
-        args.folder, make_method(args.method, args.set), args.batch, args.length, args.labelled, args.data,
-        dropout=args.dropout, checkpointing=args.checkpointing,
+        args.folder, make_method(args.method, args.set), args.batch_size, args.length, args.labelled,
+        args.data, dropout=args.dropout, checkpointing=args.checkpointing,
     )  # fmt: skip
     show(args, result, info.memory_in_words(result))
 
@@ -338,7 +340,7 @@ def sources_of(args):
         words += [("--metric", args.metric)]
         return {task.NAME: tuple(w for pair in words if pair[1] for w in pair)}, bool(task.rows("test"))
     every = args.task == "all" or (args.all and not args.task)
-    names = list(TASKS) if every else (args.task or "data-to-text").split(",")
+    names = list(TASKS) if every else (args.task or DEFAULT_TASK).split(",")
     for name in names:
         task_of(name)
     return {name: ("--task", name) for name in names}, True
@@ -356,7 +358,7 @@ def distillation(args, model, out):
         model.name = str(Path(out) / "student")  # an adapter's folder holds no base: here it is
         with run_folder(out):
             model.save_pretrained(model.name)
-    return model, lambda peft: Distilled(peft, teacher, args.temperature, args.distill_weight)
+    return model, lambda peft: Distilled(peft, teacher, args.temperature, args.weight)
 
 
 def check_data(args):
@@ -379,7 +381,7 @@ def chosen_task(args, tokenizer=None):
         return OwnData(*files, args.metric, tokenizer)
     if args.metric:
         raise InputError("--metric is for files of your own: a built-in task has its own metrics")
-    return task_of(args.task)
+    return task_of(args.task or DEFAULT_TASK)
 
 
 def load_base(args, dtype="float32"):
@@ -396,7 +398,7 @@ def load_with_adapter(args):
 def generation_settings(args):
     """How to decode, as `generate` takes it."""
     return {
-        "max_new_tokens": args.max_new_tokens, "do_sample": args.sample, "temperature": args.temperature,
+        "max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample, "temperature": args.temperature,
         "top_k": args.top_k, "top_p": args.top_p, "repetition_penalty": args.repetition_penalty,
         "seed": args.seed,
     }  # fmt: skip

@@ -17,7 +17,7 @@ import numpy as np
 from .. import gpt2
 from ..backend import synchronize, xp_for
 from ..data.batches import batches, load_pairs
-from ..errors import InputError
+from ..errors import InputError, SettingError, counted
 from ..files.tokenizer import load_tokenizer
 from ..methods.named import make_method
 from ..model import load_model
@@ -46,7 +46,7 @@ def bench(
 
     for name, number in (("batch", batch), ("steps", steps)):
         if number < 1:
-            raise InputError(f"{name} must be 1 or more, not {number}")
+            raise SettingError(name, f"{{}} must be 1 or more, not {number}")
     method, base = make_method(method, settings), load_model(model, device=device, quantize=quantize, ops=ops)
     if tokenizer:
         base.tokenizer = load_tokenizer(tokenizer)
@@ -149,8 +149,9 @@ def memory(device):
 def in_words(result):
     """`bench`'s result for a person."""
     r = result | {key: 1000 * value for key, value in result.items() if key.endswith("_seconds")}
+    r["measured"] = counted(result["steps"], "step")
     return """\
-{method} on {model}, {device}, batches of {batch}, medians of {steps} steps
+{method} on {model}, {device}, batches of {batch}, medians of {measured}
 {tokens_per_second:,.0f} tokens/s, {step_seconds:,.1f} ms a step, peak memory {peak_memory_mb:,.0f} MB
 forward {forward_seconds:,.1f} ms, backward {backward_seconds:,.1f} ms, optimizer {optimizer_seconds:,.1f} ms
 The machine multiplies at {sgemm_gflops:,.0f} GFLOP/s: a step's products alone would take \

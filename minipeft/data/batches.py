@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config import check_sequences
-from ..errors import InputError
+from ..errors import InputError, SettingError, check_choice
 from ..layout import Layout, pack_ids
 from .rows import normal_row, read_rows
 
@@ -78,8 +78,7 @@ def encode_rows(rows, model, on_long="refuse"):
     "refuse" raises InputError; "cut" shortens them, the prompt from its front, then the completion from
     its end; "drop" leaves them out; "split" makes several rows of a text, and cuts the others.
     """
-    if on_long not in ON_LONG:
-        raise InputError(f"on_long must be one of {', '.join(ON_LONG)}, not {on_long!r}")
+    check_choice("on_long", on_long, ON_LONG)
     if model.tokenizer is None:
         raise InputError(
             "the model has no tokenizer: put tokenizer.json (or vocab.json, merges.txt) beside it"
@@ -93,10 +92,11 @@ def encode_rows(rows, model, on_long="refuse"):
         if len(prompt) + len(completion) > room:
             long += 1
             if on_long == "refuse":
-                ways = "'cut' or 'drop'" if prompt else "'split', 'cut' or 'drop'"
-                raise InputError(
+                ways = "cut or drop" if prompt else "split, cut or drop"
+                raise SettingError(
+                    "on_long",
                     f"row {i + 1}: {len(prompt)} + {len(completion)} tokens; the model has room for {room}: "
-                    f"choose on_long {ways}, or shorten it"
+                    f"choose {{}} {ways}, or shorten it",
                 )
             if on_long == "drop":
                 continue
@@ -108,7 +108,7 @@ def encode_rows(rows, model, on_long="refuse"):
             prompt = prompt[-(room - len(completion)) :] if prompt else prompt
         pairs.append((prompt, completion))
     if not pairs:
-        raise InputError(f"none of the {len(rows)} rows fits the model's {room} positions")
+        raise InputError(f"no row fits the model's {room} positions")
     check_pairs(pairs, model)
     return pairs, long
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import like, xp_of
-from ..errors import InputError
+from ..errors import InputError, SettingError
 from ..files.content import content_of
 from ..files.tensors import write_safetensors
 
@@ -162,7 +162,9 @@ def read_every(text):
         return None
     found = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?)([smh])", str(text))
     if not found or not float(found[1] or found[2]):
-        raise InputError(f"save_every {text}: write a number of steps, or a time such as 90s, 5m or 1h")
+        raise SettingError(
+            "save_every", f"{{}} {text}: write a number of steps, or a time such as 90s, 5m or 1h"
+        )
     if found[1]:
         return int(found[1]), "steps"
     return float(found[2]) * {"s": 1, "m": 60, "h": 3600}[found[3]], "seconds"

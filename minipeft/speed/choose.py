@@ -2,7 +2,7 @@
 
 from .. import ops
 from ..backend import xp_of
-from ..errors import InputError
+from ..errors import check_choice
 from . import fast
 
 KINDS = ("plain", "fast")
@@ -14,6 +14,5 @@ def operations(kind, array):
     "plain": `ops`, the formulas. "fast": `speed.fast` for NumPy's arrays; on a GPU the formulas, until it has
     kernels of its own. Raises InputError for another name.
     """
-    if kind not in KINDS:
-        raise InputError(f"ops must be one of {', '.join(KINDS)}, not {kind!r}")
+    check_choice("ops", kind, KINDS)
     return fast if kind == "fast" and xp_of(array).__name__ == "numpy" else ops

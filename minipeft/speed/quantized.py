@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..backend import xp_of
-from ..errors import InputError
+from ..errors import InputError, check_choice
 
 BLOCK_BYTES = 1 << 21  # of floats at a time: more costs memory, less keeps BLAS from its full rate
 NF4_BLOCK = 64  # weights that share an a
@@ -241,8 +241,7 @@ def check_can_train(weights, names):
 
 def quantizer(kind):
     """The class of "int8" or "nf4". Raises InputError for another name."""
-    if kind not in KINDS:
-        raise InputError(f"no quantisation is called {kind!r}: choose from {', '.join(KINDS)}")
+    check_choice("quantize", kind, KINDS)
     return KINDS[kind]
 
 

@@ -5,7 +5,7 @@ from itertools import groupby
 import numpy as np
 
 from ..data.batches import pack
-from ..errors import InputError
+from ..errors import InputError, SettingError, counted
 from ..ops import softmax
 
 CHOOSING, GENERATING = 16, 50  # sequences in a batch
@@ -86,9 +86,10 @@ def encoded(model, prompts, on_long, least, wanted):
         if len(prompt) + least <= room:
             continue
         if on_long == "refuse":
-            raise InputError(
-                f"row {i + 1}: a prompt of {len(prompt)} tokens, and {least} or more to come; the model has "
-                f"room for {room}: choose on_long 'cut', or shorten it"
+            raise SettingError(
+                "on_long",
+                f"row {i + 1}: a prompt of {counted(len(prompt), 'token')}, and {least} or more to come; the "
+                f"model has room for {room}: choose {{}} cut, or shorten it",
             )
         ids[i] = prompt[-max(room - wanted, room // 2) :]
     return ids

@@ -6,7 +6,7 @@ from random import Random
 
 from ..data.metrics import METRICS
 from ..data.rows import read_rows
-from ..errors import InputError
+from ..errors import InputError, check_choice
 
 OF_CLASSES = ("accuracy",)  # what is computed besides the metric that was asked for
 OF_TEXTS = ("exact_match", "f1", "bleu", "chrf", "rouge_l")
@@ -28,8 +28,8 @@ class OwnData:
     """
 
     def __init__(self, train=None, evaluation=None, test=None, metric=None, tokenizer=None):
-        if metric is not None and metric not in METRICS:
-            raise InputError(f"no metric is called {metric!r}: choose from {', '.join(METRICS)}")
+        if metric is not None:
+            check_choice("metric", metric, METRICS)
         files = {"data": train, "eval_data": evaluation, "test_data": test}
         self.source = {name: str(path) for name, path in files.items() if path}
         self.NAME, self.notes = Path(train or evaluation or test).stem, []

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...backend import like, to_host
-from ...errors import InputError
+from ...errors import InputError, check_choice
 from ...layout import prepend, prepend_backward
 from ..about import About
 from ..base import Method
@@ -50,10 +50,7 @@ class PromptTuning(Method):
         """E. Raises InputError for a bad setting or a text that does not fit."""
         P, wte = self.num_virtual_tokens, model.weights["wte.weight"]
         check_num_virtual_tokens(P)
-        if self.prompt_tuning_init not in INITS:
-            raise InputError(
-                f"prompt_tuning_init must be one of {', '.join(INITS)}, not {self.prompt_tuning_init!r}"
-            )
+        check_choice("prompt_tuning_init", self.prompt_tuning_init, INITS)
         if (self.prompt_tuning_init == "TEXT") != (self.prompt_tuning_init_text is not None):
             raise InputError("prompt_tuning_init 'TEXT' and prompt_tuning_init_text need each other")
         if self.prompt_tuning_init == "RANDOM":

@@ -4,7 +4,7 @@ import numpy as np
 
 from ...backend import to_host
 from ...data.batches import pack
-from ...errors import InputError
+from ...errors import check_choice
 from ...speed.quantized import check_can_train
 
 KINDS = ("random", "magnitude", "fisher")
@@ -16,6 +16,7 @@ def choose(model, names, K, importance, pairs, rng):
     A parameter with none of them is left out. pairs: of token ids, for "fisher". Raises InputError for an
     importance that is not known.
     """
+    check_choice("importance", importance, KINDS)
     check_can_train(model.weights, names)  # before Fisher information is taken
     weights = {name: model.weights[name] for name in names}
     sizes = [w.size for w in weights.values()]
@@ -23,10 +24,8 @@ def choose(model, names, K, importance, pairs, rng):
         chosen = np.sort(rng.choice(sum(sizes), K, replace=False, shuffle=False))
     elif importance == "magnitude":
         chosen = largest([abs(to_host(w)) for w in weights.values()], K)
-    elif importance == "fisher":
-        chosen = largest([to_host(F) for F in fisher_information(model, names, pairs).values()], K)
     else:
-        raise InputError(f"importance must be one of {', '.join(KINDS)}, not {importance!r}")
+        chosen = largest([to_host(F) for F in fisher_information(model, names, pairs).values()], K)
     ends = np.cumsum(sizes)  # the parameters laid one behind the other
     parts = np.split(chosen, np.searchsorted(chosen, ends[:-1]))
     begins = ends - sizes

@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import ops
 from ...backend import xp_of
-from ...errors import InputError
+from ...errors import check_choice
 
 
 def relu(z):
@@ -63,9 +63,8 @@ ACTIVATIONS = {
 
 def check_activation(name):
     """Raise InputError for a name that is no activation."""
-    if name not in ACTIVATIONS:
-        known = ", ".join(repr(n) for n in ACTIVATIONS if n)
-        raise InputError(f"non_linearity must be one of {known}, not {name!r}")
+    if name is not None:
+        check_choice("non_linearity", name, [known for known in ACTIVATIONS if known])
 
 
 def sigmoid(z):

@@ -11,7 +11,7 @@ learned. Defaults and names as in AdapterHub's `adapters`, whose matrices are th
 
 import numpy as np
 
-from ...errors import InputError
+from ...errors import InputError, check_choice
 from .activations import ACTIVATIONS, activation_backward, check_activation
 
 INITS = ("bert", "mam_adapter", "houlsby")
@@ -29,8 +29,7 @@ def check_bottleneck(method):
         raise InputError('reduction_factor by layer has its numbers as words: {"0": 8, "default": 16}')
     if isinstance(method.scaling, str) and method.scaling not in ("learned", "channel"):
         raise InputError(f"scaling must be a number, 'learned' or 'channel', not {method.scaling!r}")
-    if method.init_weights not in INITS:
-        raise InputError(f"init_weights must be one of {', '.join(INITS)}, not {method.init_weights!r}")
+    check_choice("init_weights", method.init_weights, INITS)
     if not 0 <= method.dropout < 1:
         raise InputError(f"dropout must be at least 0 and below 1, not {method.dropout}")
     check_activation(method.non_linearity)

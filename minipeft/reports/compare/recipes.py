@@ -1,6 +1,6 @@
 """What is compared, with which settings. A method's own are in its `about`."""
 
-from ...errors import InputError
+from ...errors import InputError, choose_from
 from ...methods import METHODS
 from ...methods.about import site
 from ...methods.named import method_class
@@ -32,9 +32,8 @@ def names_of(methods, scored=True):
         return [name for name in names if scored or name not in SCORE_ALONE]
     for name in names:
         if name not in known and ":" not in name:
-            raise InputError(
-                f"no method is called {name!r}: choose from {', '.join(known)}, all, or module:Class"
-            )
+            there = choose_from(name, [*known, "all"])
+            raise InputError(f"no method is called {name!r}: {there}, or module:Class")
         if ":" in name:
             method_class(name)
     return list(dict.fromkeys(names))

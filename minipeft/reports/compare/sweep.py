@@ -9,7 +9,7 @@ import math
 from dataclasses import fields
 from itertools import product
 
-from ...errors import InputError
+from ...errors import InputError, SettingError, nearest
 from ...methods.named import make_method, method_class
 from ...train import Training
 from .recipes import BASELINES, method_of
@@ -35,7 +35,11 @@ def read_sweep(words, names):
             raise InputError(f"--sweep {word}: " + ("use --seeds" if name == "seed" else "given twice"))
         owners = [method_of(n) for n in names if name in settings_of(n)]
         if not owners:
-            raise InputError(f"--sweep {word}: neither training nor a method compared here has {name!r}")
+            near = nearest(name, [own for n in names for own in settings_of(n)])
+            meant = f": did you mean {near}?" if near else ""
+            raise InputError(
+                f"--sweep {word}: neither training nor a method compared here has {name!r}{meant}"
+            )
         for value in values:
             if name in TRAINING:
                 check_training(name, value)
@@ -51,7 +55,10 @@ def check_training(name, value):
         typed = TRAINING[name](value)
     except ValueError:
         raise InputError(f"--sweep {name}: {value!r} is not a number ({TRAINING[name].__name__})") from None
-    Training(**{"steps": 1, name: typed})
+    try:
+        Training(**{"steps": 1, name: typed})
+    except SettingError as error:
+        raise InputError(error.naming(f"--sweep {name}")) from None
 
 
 def settings_of(name):
