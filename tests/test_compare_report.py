@@ -104,7 +104,7 @@ def test_where_a_claim_holds_on_some_tasks_they_are_named():
 
 def test_advice_names_the_best_the_smallest_near_it_and_the_quickest():
     (sentence,) = claims.advice(comparison_of(SCORES)["rows"])
-    start = "qa: of all methods but full fine-tuning, lora scores highest (60.0 %): houlsby 60.0 % cannot"
+    start = "qa: of all methods but full fine-tuning, lora and houlsby alike score highest (60.0 %); of those"
     assert sentence.startswith(start)
     assert "lora trains the fewest parameters (25)" in sentence and claims.advice([]) == []
 
@@ -146,8 +146,27 @@ def test_times_under_load_are_said_to_be():
 
 
 def test_a_tie_is_said():
-    (sentence,) = claims.advice(comparison_of({"lora": 0.6, "ia3": 0.6})["rows"])
-    assert "60.0 % cannot be told from it" in sentence
+    rows = comparison_of({"lora": 0.6, "ia3": 0.6, "full": 0.9})["rows"]
+    for row in rows:
+        row["scored_rows"] = 20
+    ties = "ia3 and lora alike score highest (60.0 %) of 20 rows", "ia3 and lora alike are there first (20 s)"
+    orders = [sorted(rows, key=lambda row: row["name"], reverse=reverse) for reverse in (False, True)]
+    for ordered in orders:
+        (sentence,) = claims.advice(ordered)
+        first, second = ("ia3", "lora") if ordered is orders[0] else ("lora", "ia3")
+        for tie in ties:
+            assert tie.replace("ia3 and lora", f"{first} and {second}") in sentence
+        assert "lora trains the fewest parameters (25)" in sentence and "cannot be told" not in sentence
+        rows = [row | {"trainable": 25} for row in ordered]
+        (sentence,) = claims.advice(rows)
+        assert f"{first} and {second} alike train the fewest parameters (25)" in sentence
+
+
+def test_of_equal_scores_a_claim_names_the_smaller_method():
+    rows = comparison_of({"bitfit": 0.6, "lora": 0.6, "full": 0.61})["rows"]
+    for ordered in (rows, rows[::-1]):
+        (claim,) = claims.findings(ordered)
+        assert "bitfit 60.0 % with 1.00 %" in claim["tasks"]["qa"]["numbers"]
 
 
 # ------------------------------------------------------------------------------------------- pictures

@@ -1,5 +1,6 @@
 """What the rows say, in sentences: which method to take, and whether three common claims hold here."""
 
+from ...errors import counted
 from .recipes import BASELINES
 
 SMALL = 0.03  # of the parameters
@@ -17,7 +18,7 @@ def small_reaches_full(rows):
     small = [row for row in fine_tuned(rows) if row["trainable"] <= SMALL * row["parameters"]]
     if not small or "score" not in rows.get("full", {}):
         return None
-    best, full = max(small, key=lambda row: row["score"]), rows["full"]
+    best, full = all_at(min, all_at(max, small, "score"), "trainable")[0], rows["full"]
     share = 100 * best["trainable"] / best["parameters"]
     numbers = f"{said(best)} with {share:.2f} % of the parameters; {said(full)}"
     if full["score"]:
@@ -33,8 +34,8 @@ def all_beat_few_shot(rows):
     verdicts = [beyond_chance(row["score"] - prompt["score"], row, prompt) for row in methods]
     if behind := [row for row, above in zip(methods, verdicts, strict=True) if not above]:
         return False if False in verdicts else None, f"{', '.join(map(said, behind))}; {said(prompt)}"
-    worst = min(methods, key=lambda row: row["score"])
-    return True, f"the lowest is {said(worst)}; {said(prompt)}"
+    worst = ", ".join(map(said, all_at(min, methods, "score")))
+    return True, f"the lowest is {worst}; {said(prompt)}"
 
 
 def random_falls_short(rows):
@@ -110,25 +111,37 @@ def advice(rows):
         methods = [row for row in fine_tuned(named) if row["name"] != "full"]
         if not methods:
             continue
-        best = max(methods, key=lambda row: row["score"])
-        others = [row for row in methods if row is not best]
-        level = [row for row in others if best["score"] - row["score"] <= noise(best, row)]
+        winners = all_at(max, methods, "score")
+        best = winners[0]  # any of them: what is asked of it below is their score
+        level = [row for row in methods if 0 < best["score"] - row["score"] <= noise(best, row)]
         near = [row for row in methods if row["score"] >= ENOUGH * best["score"]]
-        smallest = min(near, key=lambda row: row["trainable"])
-        quickest = min(near, key=lambda row: row["seconds_to_best"])
+        smallest, quickest = (all_at(min, near, key) for key in ("trainable", "seconds_to_best"))
         among = "of all methods but full fine-tuning, " if "full" in named else ""
-        highest = f"{best['name']} scores highest ({100 * best['score']:.1f} %)"
+        highest = f"{names(winners, 'scores', 'score')} highest ({100 * best['score']:.1f} %)"
         if n := best.get("scored_rows"):
-            margin = 100 * noise(best, best)
-            highest += f" of {n} rows, on which differences below some {margin:.0f} points are chance"
+            margin = f"{100 * noise(best, best):.0f} points"
+            highest += f" of {counted(n, 'row')}, on which differences below some {margin} are chance"
         if level:
             highest += f": {', '.join(map(said, level))} cannot be told from it"
+        fewest, seconds = smallest[0]["trainable"], quickest[0]["seconds_to_best"]
         sentences.append(
             f"{task}: {among}{highest}; of those that reach {100 * ENOUGH:.0f} % of that, "
-            f"{smallest['name']} trains the fewest parameters ({smallest['trainable']:,.0f}) and "
-            f"{quickest['name']} is there first ({quickest['seconds_to_best']:.0f} s)."
+            f"{names(smallest, 'trains', 'train')} the fewest parameters ({fewest:,.0f}) and "
+            f"{names(quickest, 'is', 'are')} there first ({seconds:.0f} s)."
         )
     return sentences
+
+
+def all_at(extreme, rows, key):
+    """All rows whose `key` is at its extreme, min or max: of a tie, all."""
+    value = extreme(row[key] for row in rows)
+    return [row for row in rows if row[key] == value]
+
+
+def names(rows, one, several):
+    """ "lora scores"; of a tie "ia3 and lora alike score"."""
+    *others, last = [row["name"] for row in rows]
+    return f"{', '.join(others)} and {last} alike {several}" if others else f"{last} {one}"
 
 
 OPEN = "cannot be told"
