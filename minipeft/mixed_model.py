@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from .config import check_sequences
-from .errors import InputError
+from .errors import InputError, counted
 from .generate import generate, generate_ids, logits
 from .methods.mixed import Mixed
 
@@ -78,7 +78,8 @@ class MixedModel:
 
     def _sorted(self, sequences):
         if len(sequences) != len(self.order):
-            raise InputError(f"{len(sequences)} sequences, and names of adapters for {len(self.order)}")
+            given = counted(len(sequences), "sequence")
+            raise InputError(f"{given}, and names of adapters for {len(self.order)}")
         return [sequences[i] for i in self.order]
 
     def _restored(self, results):

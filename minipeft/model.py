@@ -6,7 +6,7 @@ import numpy as np
 
 from .backend import xp_for
 from .config import GPT2Config, config_of_size
-from .errors import InputError
+from .errors import InputError, counted
 from .files.checkpoint import read_gpt2, write_gpt2
 from .files.tensors import unload
 from .generate import KVCache, generate, generate_ids, logits, next_logits
@@ -30,7 +30,8 @@ class GPT2:
 
     def __repr__(self):
         c = self.config
-        shape = f"{c.n_layer} layers, width {c.n_embd}, {c.n_head} heads, vocabulary {c.vocab_size:,}"
+        layers, heads = counted(c.n_layer, "layer"), counted(c.n_head, "head")
+        shape = f"{layers}, width {c.n_embd}, {heads}, vocabulary {c.vocab_size:,}"
         return f"GPT2({self.name or 'no name'}: {shape}; {self.num_parameters:,} parameters, {self.dtype})"
 
     def with_weights(self, weights, config=None):

@@ -10,7 +10,7 @@ from . import gpt2
 from .attached import Attached
 from .backend import like, to_host
 from .config import check_sequences
-from .errors import InputError, choose_from
+from .errors import InputError, choose_from, counted
 from .files.adapters import load_adapter, save_adapter
 from .files.content import configuration_of, content_of
 from .methods.linear.combine import combined_adapter
@@ -206,7 +206,7 @@ class PeftModel:
             raise InputError("no token of the batch has a label: nothing to learn from")
         grads = self.method.finish(gradients.totals(), cache)
         if missing := [name for name in self.trainable if name not in grads]:
-            others = f" and {len(missing) - 1} more tensors" if missing[1:] else ""
+            others = f" and {counted(len(missing) - 1, 'more tensor')}" if missing[1:] else ""
             raise InputError(
                 f"no gradient came back for {missing[0]!r}{others}, which should train: "
                 "does the method's backward return it, under this name?"

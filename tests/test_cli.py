@@ -577,8 +577,13 @@ def test_training_says_its_losses_and_what_it_doubts(folder, tmp_path, capsys):
     assert main(["train", *words, *large]) == 0
     said = capsys.readouterr()
     assert "training loss" in said.out and "at the first step" in said.out
-    for doubt in ("2 steps are too few", "parameters, more than the base", "no rows to evaluate on"):
+    for doubt in ("2 steps will hardly", "parameters, more than the base", "no rows to evaluate on"):
         assert doubt in said.err
+    assert main(["train", *words, "--steps", "0", "--epochs", "1"]) == 0  # the later --steps counts
+    said = capsys.readouterr()
+    assert "minipeft: 1 step will hardly" in said.err and "\n1 step in " in said.out
+    assert main(["train", *words, "--steps", "0", "--epochs", "10", "--batch-size", "4"]) == 0
+    assert "hardly" not in capsys.readouterr().err  # ten steps
 
 
 @pytest.mark.parametrize("name", ["tiny-seq_bn", "hub-fusion", "tiny-lora-all"])

@@ -201,7 +201,7 @@ def test_a_run_that_fails_is_a_row_that_says_so_and_is_tried_again(tmp_path, sta
     assert f"`lora` failed: {message}." in (tmp_path / "report.md").read_text()
     assert "failed" not in call(tmp_path, seeds=2)["rows"][1]
     monkeypatch.setattr(processes.Runner, "process", lambda self, run: {"failed": message})
-    with pytest.raises(InputError, match="all 3 runs failed; the first: step 3"):
+    with pytest.raises(InputError, match="every run failed, 3 in all; the first: step 3"):
         call(tmp_path / "other")
 
 
@@ -248,7 +248,10 @@ def test_as_many_steps_as_fit():
     # 2 + 3 seconds, ten evaluations of 0.5 each, and 0.4 for a step of both
     assert budget.steps_within(15 + 0.4 * 20 + 0.01, costs) == 20
     assert budget.steps_within(15 + 0.4 * 20 - 0.01, costs) == 19
-    with pytest.raises(InputError, match=r"too short: what is left of it is 15 s, and 2 runs take 15 s"):
+    with pytest.raises(
+        InputError,
+        match=r"too short: what is left of it is 15 s, and with one step each 2 runs would take 15",
+    ):
         budget.steps_within(15.3, costs)
 
 
@@ -406,7 +409,7 @@ def test_own_files_are_told_to_every_run(folder, tmp_path, started):
 def test_a_run_that_ends_in_an_error_gives_its_message(folder, tmp_path, capsys):
     words = words_of(folder, "--methods", "bitfit", "--steps", "2", "--learning-rate", "1e30", "--quiet")
     assert main([*words, "--out", str(tmp_path)]) == 2
-    assert "all 1 runs failed; the first: step 2: the loss is" in capsys.readouterr().err
+    assert "every run failed, 1 in all; the first: step 2: the loss is" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(folder, tmp_path):

@@ -22,7 +22,8 @@ def test_the_right_answers_score_exactly_one_and_nothing_scores_zero(name):
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("outputs, references", [([], []), (["a"], []), (["a"], ["a", "b"])])
 def test_answers_and_references_must_pair_up(name, outputs, references):
-    with pytest.raises(InputError, match=f"{len(outputs)} outputs for {len(references)} references"):
+    said = f"{len(outputs)} outputs? for {len(references)} references?: want one for each"
+    with pytest.raises(InputError, match=said):
         METRICS[name](outputs, references)
 
 

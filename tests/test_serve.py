@@ -284,7 +284,7 @@ BAD = {  # what is changed in a good body: status, the parameter, a part of the 
     "unknown model": ({"model": "gpt-4"}, 404, "model", "'gpt-4' does not exist: there are small, bias"),
     "no prompt": ({"prompt": None}, 400, "prompt", "Field required"),
     "empty prompt": ({"prompt": ""}, 400, "prompt", "sequence 0 is empty"),
-    "no prompts": ({"prompt": []}, 400, "prompt", "0 prompts with 1 choices each"),
+    "no prompts": ({"prompt": []}, 400, "prompt", "0 prompts with 1 choice each"),
     "empty ids": ({"prompt": [[1], []]}, 400, "prompt", "sequence 1 is empty"),
     "wrong id": ({"prompt": [1, 300]}, 400, "prompt", "token id 300 is not in 0 ... 299"),
     "wrong kind": ({"prompt": {"a": 1}}, 400, "prompt", "a string, a list of strings"),

@@ -11,7 +11,7 @@ from ..cost import bench
 from ..cost.machine import peak_memory_mb
 from ..data.batches import pack
 from ..distill import Distilled, student_of
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..files.hub import download, find_folder
 from ..files.run_folder import run_folder
 from ..gradcheck import TOLERANCE, gradcheck
@@ -99,13 +99,14 @@ def train_command(args):
         raise type(stop)(f"{str(stop) or 'before the first step'}; go on with: {command}") from None
     lines = [
         f"trainable {result['trainable']:,} of {result['parameters']:,} parameters",
-        f"{result['steps']} steps in {result['seconds']:.1f} s, {result['tokens_per_second']:,.0f} tokens/s, "
-        f"peak memory {result['peak_memory_mb']:,.0f} MB",
+        f"{counted(result['steps'], 'step')} in {result['seconds']:.1f} s, "
+        f"{result['tokens_per_second']:,.0f} tokens/s, peak memory {result['peak_memory_mb']:,.0f} MB",
     ]
     if result["losses"]:
         lines.append("training loss {:.4f} at the first step, {:.4f} at the last".format(*result["losses"]))
     if result["too_long"]:
-        lines.append(f"{result['too_long']} rows were too long for the model: {settings['on_long']}")
+        long = counted(result["too_long"], "row")
+        lines.append(f"too long for the model: {long}, by --on-long {settings['on_long']}")
     lines += [f"step {bad['step']} was skipped: {bad['why']}" for bad in result["skipped"]]
     show(args, result, "\n".join([*lines, *scores_in_words(result), f"adapter in {out}/"]))
 
@@ -296,7 +297,7 @@ def pretrain_command(args):
     show(
         args,
         last,
-        f"{pretraining.in_words(last)}\nafter {about['minutes']:.0f} minutes in all, in {args.out}/",
+        f"{pretraining.in_words(last)}\nafter {about['minutes']:.0f} min in all, in {args.out}/",
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from ..config import SIZES, config_of_size
 from ..cost.memory import hollow, largest_batch, predict, uniform_batch
 from ..data.batches import load_pairs
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..files.adapters.adapterhub import fusions_in
 from ..files.checkpoint import read_config, weight_files
 from ..files.hub import find_folder
@@ -122,8 +122,9 @@ def training_memory(name, method, batch_size, length, labelled=None, data=None, 
 def memory_in_words(result):
     """`training_memory`'s result for a person: a table."""
     lines = [
-        f"{result['model']}: {result['trainable']:,} numbers train, on batches of {result['sequences']} "
-        f"sequences, {result['tokens']} tokens, {result['labelled']} of them labelled; "
+        f"{result['model']}: {result['trainable']:,} numbers train, on batches of "
+        f"{counted(result['sequences'], 'sequence')}, {counted(result['tokens'], 'token')}, "
+        f"{result['labelled']} of them labelled; "
         f"threads: {result['threads']}",
         f"{'':<16} {'in all':>12} {'at the peak':>15}",
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..cost.machine import peak_memory_mb
 from ..data.batches import load_pairs
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..files.json_files import write_json
 from ..files.run_folder import run_folder
 from ..peft_model import PeftModel
@@ -81,8 +81,8 @@ FEW_STEPS = 10
 
 def doubts(peft, steps, eval_data):
     """What to say before training starts: sentences about a run that may not do what is wanted."""
-    if 0 < steps < FEW_STEPS:
-        yield f"{steps} steps are too few to learn much: give more --steps, or --epochs"
+    if steps < FEW_STEPS:
+        yield f"{counted(steps, 'step')} will hardly teach it anything: give more --steps, or --epochs"
     own, base = sum(t.size for t in peft.tensors.values()), peft.model.num_parameters
     if own > base:
         yield f"the adapter has {own:,} parameters, more than the base, which has {base:,}"
@@ -107,8 +107,9 @@ def train_and_measure(
         peft = student(peft)
     if test := split_rows(task, "test"):
         load_pairs(test, peft, on_long)  # what cannot be scored is said before the training, not after it
-    Training(seed=seed, **settings)  # raises InputError for bad settings: before any doubt is said
-    for doubt in doubts(peft, settings.get("steps", 0), eval_data):
+    rows = len(load_pairs(data, peft, on_long)[0])  # fewer or more than `data` where some are too long
+    steps = Training(seed=seed, **settings).steps_for(rows)
+    for doubt in doubts(peft, steps, eval_data):
         print(f"minipeft: {doubt}", file=sys.stderr)
     cpu, clock = time.process_time(), time.perf_counter()
     with run_folder(out):

@@ -9,7 +9,7 @@ import re
 import string
 from collections import Counter
 
-from ..errors import InputError
+from ..errors import InputError, counted
 
 
 def accuracy(outputs, references):
@@ -114,7 +114,8 @@ def check(outputs, references):
     """Raise InputError unless there is one output for each reference, and at least one."""
     if not references or len(outputs) != len(references):
         raise InputError(
-            f"{len(outputs)} outputs for {len(references)} references: want one for each, and some"
+            f"{counted(len(outputs), 'output')} for {counted(len(references), 'reference')}: "
+            "want one for each, and some"
         )
 
 

@@ -19,7 +19,7 @@ import json
 from itertools import groupby
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, counted
 
 KINDS = '{"prompt": "...", "completion": "..."}, {"text": "..."} or {"text": "...", "label": "..."}'
 
@@ -70,7 +70,8 @@ def read_csv(text, path, delimiter=","):
                 continue
             if len(fields) != len(columns):
                 raise InputError(
-                    f"{where}: {len(fields)} fields, and the first line names {len(columns)} columns: "
+                    f"{where}: {counted(len(fields), 'field')}, and the first line names "
+                    f"{counted(len(columns), 'column')}: "
                     'put a field that holds a separator or a line break in "quotes"'
                 )
             yield line, dict(zip(columns, fields, strict=True))

@@ -6,7 +6,7 @@ from random import Random
 
 from ..data.metrics import METRICS
 from ..data.rows import read_rows
-from ..errors import InputError, check_choice
+from ..errors import InputError, check_choice, counted
 
 OF_CLASSES = ("accuracy",)  # what is computed besides the metric that was asked for
 OF_TEXTS = ("exact_match", "f1", "bleu", "chrf", "rouge_l")
@@ -71,8 +71,8 @@ class OwnData:
             self.notes.append(f"one prompt is all that {file} has: its rows choose the adapter and score it")
             return rows, rows
         self.notes.append(
-            f"no test file: {len(validation)} rows of {file} choose the best adapter, the other {len(test)} "
-            "give its score"
+            f"no test file: of {file}, {counted(len(validation), 'row')} for choosing the best adapter, and "
+            f"{counted(len(test), 'other row')} for its score"
         )
         return validation + [row for row in rows if "completion" not in row], test
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...config import check_sequences
-from ...errors import InputError
+from ...errors import InputError, counted
 from .completions import Request
 
 # --------------------------------------------------------------------------------------- what is asked for
@@ -108,7 +108,7 @@ def checked(content, peft, max_batch):
         logprobs=body.logprobs,
     )
     if not 1 <= request.rows <= max_batch:
-        asked = f"{len(request.prompts)} prompts with {request.n} choices each"
+        asked = f"{counted(len(request.prompts), 'prompt')} with {counted(request.n, 'choice')} each"
         raise Refused(400, f"{asked}: this server does 1 to {max_batch} at once", "prompt")
     virtual = peft.adapter(request.adapter).method.num_virtual_tokens
     try:

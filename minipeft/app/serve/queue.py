@@ -5,6 +5,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from ...errors import counted
 from .completions import Completion, complete, may_share
 from .interface import Refused
 
@@ -35,7 +36,7 @@ class Engine:
     def submit(self, request):
         """-> the request's Job. Raises Refused with status 429 where too many wait already."""
         if len(self.waiting) >= self.max_waiting:
-            message = f"{len(self.waiting)} requests are waiting already: try again in a moment"
+            message = f"waiting already: {counted(len(self.waiting), 'request')}; try again in a moment"
             raise Refused(429, message, code="queue_full", headers={"Retry-After": "1"})
         loop, job = asyncio.get_running_loop(), Job(Completion(request, None))
         job.completion.send = lambda part: loop.call_soon_threadsafe(job.parts.put_nowait, part)

@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from ...backend import like, to_host
-from ...errors import InputError
+from ...errors import InputError, counted
 from ...methods import (
     MAM,
     Adapter,
@@ -136,8 +136,8 @@ def load_fusion(model, folder, attach):
     found = fusions_in(folder)
     if len(found) != 1:
         raise InputError(
-            f"{folder}: {len(found)} sub-folders with {FUSION_CONFIG}: want one, and one for each adapter "
-            "of the fusion, with the adapter's name"
+            f"{folder}: {counted(len(found), 'sub-folder')} with {FUSION_CONFIG}: want one, and one for "
+            "each adapter of the fusion, with the adapter's name"
         )
     if (folder / SETUP).is_file():
         setup = read_json(folder / SETUP).get("adapter_setup", {})

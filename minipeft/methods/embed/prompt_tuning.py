@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...backend import like, to_host
-from ...errors import InputError, check_choice
+from ...errors import InputError, check_choice, counted
 from ...layout import prepend, prepend_backward
 from ..about import About
 from ..base import Method
@@ -61,8 +61,8 @@ class PromptTuning(Method):
             ids = text_ids("prompt_tuning_init_text", self.prompt_tuning_init_text, model)
             if len(ids) > P:
                 raise InputError(
-                    f"prompt_tuning_init_text has {len(ids)} tokens, more than num_virtual_tokens {P}: "
-                    "shorten it, or take more virtual tokens"
+                    f"prompt_tuning_init_text has {counted(len(ids), 'token')}, more than "
+                    f"num_virtual_tokens {P}: shorten it, or take more virtual tokens"
                 )
             ids = np.resize(ids, P)  # repeats them
         return {self.table: to_host(wte[like(wte, ids)])}

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...backend import to_host, xp_of
-from ...errors import InputError
+from ...errors import InputError, counted
 from ...layout import prepend, prepend_backward
 from ..about import About
 from ..base import Method
@@ -134,5 +134,5 @@ class PrefixTuning(Method):
 def keys_and_values(ids, P, model):
     """The KV cache after the first P tokens of a text, as a table (P, 2 L C): that is all a prefix is."""
     if len(ids) < P:
-        raise InputError(f"init_text has {len(ids)} tokens, fewer than num_virtual_tokens {P}")
+        raise InputError(f"init_text has {counted(len(ids), 'token')}, fewer than num_virtual_tokens {P}")
     return np.concatenate([to_host(a) for pair in model.keys_and_values(ids[:P]) for a in pair], axis=1)

@@ -39,7 +39,7 @@ from math import copysign
 import numpy as np
 
 from ...backend import to_host
-from ...errors import InputError
+from ...errors import InputError, check_choice, counted
 from .lora import LoRA
 from .lora_plus import LoRAPlus
 from .pissa import principal_factors
@@ -153,13 +153,11 @@ def padded(factors, R):
 
 def check_settings(adapters, weights, combination_type, svd_rank, density, majority_sign_method):
     """Raise InputError for what cannot be added up, or not in this way."""
-    known_types, known_methods = ", ".join(COMBINATION_TYPES), ", ".join(MAJORITY_SIGN_METHODS)
-    if combination_type not in COMBINATION_TYPES:
-        raise InputError(f"combination_type {combination_type!r} is not one of {known_types}")
-    if majority_sign_method not in MAJORITY_SIGN_METHODS:
-        raise InputError(f"majority_sign_method {majority_sign_method!r} is not one of {known_methods}")
+    check_choice("combination_type", combination_type, COMBINATION_TYPES)
+    check_choice("majority_sign_method", majority_sign_method, MAJORITY_SIGN_METHODS)
     if not adapters or len(adapters) != len(weights):
-        raise InputError(f"{len(adapters)} adapters and {len(weights)} weights: each adapter needs one")
+        given = f"{counted(len(adapters), 'adapter')} and {counted(len(weights), 'weight')}"
+        raise InputError(f"{given}: each adapter needs one")
     if svd_rank is not None and svd_rank < 1:
         raise InputError(f"svd_rank must be 1 or more, not {svd_rank}")
     if combination_type not in ("cat", "linear", "svd") and (density is None or not 0 < density <= 1):

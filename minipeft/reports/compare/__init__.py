@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from ...cost.machine import this_machine, versions
-from ...errors import InputError
+from ...errors import InputError, counted
 from ...files.hub import find_folder
 from ...files.json_files import read_json, write_json
 from ...files.run_folder import run_folder
@@ -58,7 +58,7 @@ def compare(
         results, steps = run_all(plan, budget, progress)
     rows = table_rows(results)
     if all("failed" in row for row in rows):
-        raise InputError(f"all {len(results)} runs failed; the first: {results[0]['failed']}")
+        raise InputError(f"every run failed, {len(results)} in all; the first: {results[0]['failed']}")
     comparison = {
         "model": model, "quantization": quantize, "ops": ops, "device": device, "command": command,
         "seed": plan.first_seed, "seeds": seeds,
@@ -141,5 +141,5 @@ def steps_for(plan, budget, runner, begin):
     end = begin + MARGIN * read_budget(budget) - REPORT * len(plan.sources)
     steps = steps_within(end - time.perf_counter(), costs)
     write_json(path, {"asked": asked, "steps": steps})
-    runner.say(f"--budget {budget}: {steps} steps for each method")
+    runner.say(f"--budget {budget}: {counted(steps, 'step')} for each method")
     return steps

@@ -12,7 +12,7 @@ import re
 import statistics
 from dataclasses import dataclass, replace
 
-from ...errors import InputError
+from ...errors import InputError, counted
 
 PROBE = {"steps": 6, "eval_every": 6}
 EVALUATIONS = 10  # on the way, of every run
@@ -65,8 +65,8 @@ def steps_within(seconds, costs):
     steps = int((seconds - fixed) / step) if costs else 1  # where every probe failed, each run will say why
     if steps < 1:
         raise InputError(
-            f"--budget is too short: what is left of it is {max(0, seconds):.0f} s, and {len(costs)} runs "
-            f"take {fixed + step:.0f} s with one step each; allow more, or compare fewer methods"
+            f"--budget is too short: what is left of it is {max(0, seconds):.0f} s, and with one step each "
+            f"{counted(len(costs), 'run')} would take {fixed + step:.0f} s; allow more, or fewer methods"
         )
     return steps
 

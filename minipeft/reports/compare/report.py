@@ -1,5 +1,6 @@
 """The report: tables, pictures, findings, answers side by side, and all that is needed to run it again."""
 
+from ...errors import counted
 from ..pages import write_page
 from .claims import advice, by_task, in_words
 from .drawings import draw
@@ -104,7 +105,8 @@ def again(comparison):
         "machine": ", ".join(f"{name}: {value}" for name, value in comparison["machine"].items()),
     }
     if budget := comparison["budget"]:
-        facts["budget"] = f"{budget['asked']}: {budget['steps']} steps for each method, after timing a few"
+        steps = counted(budget["steps"], "step")
+        facts["budget"] = f"{budget['asked']}: {steps} for each method, after timing a few"
     lines = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     return "\n\n".join(
         [
@@ -129,7 +131,7 @@ def in_terminal(comparison):
     for task, named in tasks.items():
         parts += ([task] if len(tasks) > 1 else []) + [table(list(named.values()))]
         if n := next((row["scored_rows"] for row in named.values() if "scored_rows" in row), None):
-            parts.append(f"Scores: of {n} test rows.")
+            parts.append(f"Scores: of {counted(n, 'test row')}.")
         parts += answers(list(named.values()), 1) if len(tasks) == 1 else []
         parts += [f"{row['name']} failed: {row['failed']}" for row in named.values() if "failed" in row]
     if len(tasks) > 1:

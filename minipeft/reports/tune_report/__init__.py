@@ -7,6 +7,7 @@ Each section is a module with `section(run)`: a `Section`, or None where the run
 
 import json
 
+from ...errors import counted
 from ...version import __version__
 from ..pages import write_page
 from . import attention, curves, edits, moved, scales, soft_prompts, updates
@@ -56,7 +57,7 @@ def about(run, method):
     """What the run was, at the top of the page."""
     trains = f"{run.peft.num_trainable:,} of {run.peft.num_parameters:,} parameters train"
     finished = f", finished {run.result['finished']}" if "finished" in run.result else ""
-    lines = [f"The run in `{run.folder}`: {method}, {trains}; {len(run.steps):,} steps{finished}."]
+    lines = [f"The run in `{run.folder}`: {method}, {trains}; {counted(len(run.steps), 'step')}{finished}."]
     if run.result.get("scores"):
         scores = ", ".join(f"{key} {100 * value:.1f} %" for key, value in run.result["scores"].items())
         lines.append(f"On the task's test rows: {scores}.")

@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from ...errors import counted
 from ..pictures import figure, heat_map, save
 from .section import Section, layers
 
 TEXT = """
 ![The share of attention on virtual tokens, by layer and head](attention.svg)
 
-In each layer and head, how much of the attention of the text's tokens goes to the {P} virtual tokens (their
+In each layer and head, how much of the attention of the text's tokens goes to {virtual} (the
 columns of softmax(q kᵀ / √D), added up), on average over {rows}. If every token, virtual or not, got as
 much as any other, it would be {even:.1f} %. Heads far above that are steered by the virtual tokens; a head
 at zero does not read them. (Li & Liang 2021, "Prefix-Tuning", section 4, for what a prefix does.)
@@ -26,9 +27,10 @@ def section(run):
     share, even = run.measured.share, run.measured.even
     draw(run, share)
     layer, head = np.unravel_index(share.argmax(), share.shape)
-    text = TEXT.format(P=P, rows=f"{len(run.pairs)} {run.rows}", even=100 * even)
+    virtual = counted(P, "virtual token")
+    text = TEXT.format(virtual=virtual, rows=f"{len(run.pairs)} {run.rows}", even=100 * even)
     summary = (
-        f"{100 * share.mean():.1f} % goes to the {P} virtual tokens ({100 * even:.1f} % if it were even), "
+        f"{100 * share.mean():.1f} % goes to {virtual} ({100 * even:.1f} % if it were even), "
         f"most in layer {layer}, head {head}: {100 * share.max():.1f} %"
     )
     return Section(title, text, summary, {"share": share.tolist(), "mean": float(share.mean()), "even": even})

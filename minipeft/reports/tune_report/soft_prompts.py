@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...errors import counted
 from ..pictures import figure, save
 from .section import Section
 
@@ -46,7 +47,7 @@ def section(run):
     likest = int(cosines[:, 0].argmax())
     first = rows[likest]["words"][0]
     summary = (
-        f"{len(E)} virtual tokens; the nearest to a word is {likest}: {first['text']}, "
+        f"{counted(len(E), 'virtual token')}; the nearest to a word is {likest}: {first['text']}, "
         f"cosine {first['cosine']:.2f}"
     )
     return Section(
