@@ -148,8 +148,7 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     )
     same = partial(same_run, model, s, pairs, held_out)
     saved = SavedRun(model, optimizer, keeper, history, output_dir, s.save_every, same)
-    with run_folder(output_dir) as folder, stop_asked() as stop, warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # overflow on the way to a loss that is reported
+    with run_folder(output_dir) as folder, stop_asked() as stop:
         done = saved.begin(resume)
         stream = batches(pairs, s.batch_size, np.random.default_rng(s.seed), done * s.accumulation_steps)
         eval_every = s.eval_every or max(1, steps // 10)
@@ -222,14 +221,16 @@ def optimizer_step(model, optimizer, micro_batches, s, step):
     Where the loss or a gradient is not finite, nothing is applied.
     """
     begin, loss, count, tokens, gradients = time.perf_counter(), 0.0, 0, 0, Gradients()
-    for i, batch in enumerate(micro_batches):
-        seed = (s.seed * 1_000_003 + step) * s.accumulation_steps + i
-        batch_loss, batch_count, more = model.loss_and_grad_sums(batch, seed, s.dropout, s.checkpointing)
-        loss, count, tokens = loss + batch_loss, count + batch_count, tokens + len(batch.ids)
-        gradients.add(more)
-    grads = gradients.totals()
-    norm = clip_grads(grads, s.max_grad_norm, count)
-    loss = float(loss) / count
+    with warnings.catch_warnings():  # NumPy's: the two numbers that are looked at below say it, too
+        warnings.filterwarnings("ignore", "(overflow|invalid value) encountered", RuntimeWarning)
+        for i, batch in enumerate(micro_batches):
+            seed = (s.seed * 1_000_003 + step) * s.accumulation_steps + i
+            batch_loss, batch_count, more = model.loss_and_grad_sums(batch, seed, s.dropout, s.checkpointing)
+            loss, count, tokens = loss + batch_loss, count + batch_count, tokens + len(batch.ids)
+            gradients.add(more)
+        grads = gradients.totals()
+        norm = clip_grads(grads, s.max_grad_norm, count)
+        loss = float(loss) / count
     if math.isfinite(loss + norm):
         optimizer.step(model.trainable, grads)
     seconds = time.perf_counter() - begin
