@@ -6,7 +6,7 @@ from .claims import advice, by_task, in_words
 from .drawings import draw
 from .table import sweep_table, table, task_table
 
-BUSY = 0.8  # of one processor's time: a process that trains alone takes all of it, or of several
+BUSY = 0.8  # of one processor's time: a process that has the machine to itself takes all of it, or of several
 
 NOTES = {  # rows and columns that need a word
     "majority": "the commonest completion of the training rows",
@@ -66,14 +66,16 @@ def notes(comparison, rows):
         "Evaluation loss: nats per token on the validation rows. Seconds: training with its evaluations, up "
         "to the best one. Tokens per second: of training alone. Peak memory: of the whole process."
     )
-    lines += [
-        f"`{row['name']}` got less than one processor's time while it trained: a busy machine, long times."
-        for row in rows
-        if row.get("cpu_share", 1) < BUSY
-    ]
+    lines += busy(rows)
     lines += [f"{note}." for note in next((row["notes"] for row in rows if "notes" in row), [])]
     lines += [f"`{row['name']}` failed: {row['failed']}." for row in rows if "failed" in row]
     return " ".join(lines)
+
+
+def busy(rows):
+    """A list of one sentence on the rows whose times are too long because other work ran; else of none."""
+    named = ", ".join(row["name"] for row in rows if row.get("cpu_share", 1) < BUSY)
+    return [f"Measured on a busy machine, so these times are long: {named}."] if named else []
 
 
 def answers(rows, count):
@@ -132,6 +134,7 @@ def in_terminal(comparison):
         parts += ([task] if len(tasks) > 1 else []) + [table(list(named.values()))]
         if n := next((row["scored_rows"] for row in named.values() if "scored_rows" in row), None):
             parts.append(f"Scores: of {counted(n, 'test row')}.")
+        parts += busy(list(named.values()))
         parts += answers(list(named.values()), 1) if len(tasks) == 1 else []
         parts += [f"{row['name']} failed: {row['failed']}" for row in named.values() if "failed" in row]
     if len(tasks) > 1:
