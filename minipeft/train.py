@@ -141,11 +141,8 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
         )
 
     history, keeper = History(too_long=too_long), Keeper(model, output_dir)
-    optimizer = AdamW(
-        s.learning_rate,
-        weight_decay=s.weight_decay,
-        lr_scale=lambda name: model.method.lr_scale(name, model.config),
-    )
+    lr_scale = lambda name: model.method.lr_scale(name, model.config)
+    optimizer = AdamW(s.learning_rate, weight_decay=s.weight_decay, lr_scale=lr_scale)
     same = partial(same_run, model, s, pairs, held_out)
     saved = SavedRun(model, optimizer, keeper, history, output_dir, s.save_every, same)
     with run_folder(output_dir) as folder, stop_asked() as stop:
@@ -168,8 +165,7 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
                 if done % eval_every == 0 or done == steps:
                     result = {"step": done}
                     if held_out:
-                        result |= {f"eval_{k}": v for k, v in evaluate(model, held_out).items()}
-                        result["elapsed"] = time.perf_counter() - begin
+                        result |= evaluation(model, held_out, begin)
                         history.evals.append(result)
                         log(result)
                     if keeper.offer(result):
@@ -187,6 +183,12 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
         if stop.asked:
             raise stop.asked("the training is done")
     return history
+
+
+def evaluation(model, held_out, begin):
+    """`evaluate`'s numbers as a History has them, and the seconds since `begin`."""
+    numbers = {f"eval_{name}": number for name, number in evaluate(model, held_out).items()}
+    return numbers | {"elapsed": time.perf_counter() - begin}
 
 
 def stopped_after(done, steps, folder):

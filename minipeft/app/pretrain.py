@@ -79,12 +79,8 @@ def pretrain(
         {"first": about["next_document"], "documents": documents, "decay": decay} | SETTINGS | said
     )
     so_far = SimpleNamespace(about=about, losses=[])
-    same = {
-        "settings": asdict(s) | dict.fromkeys(FREE),
-        "documents": documents,
-        "decay": decay,
-        "every": every,
-    }
+    same = {"settings": asdict(s) | dict.fromkeys(FREE), "documents": documents}
+    same |= {"decay": decay, "every": every}
     same |= {"config": asdict(model.config), "tokenizer": content_of(model.tokenizer.to_str())}
     saved = SavedRun(peft, optimizer, Keeper(peft, None), so_far, folder, s.save_every, lambda: same)
     with run_folder(folder) as held, stop_asked() as stop, progress_bar(steps, progress) as bar:
@@ -92,9 +88,8 @@ def pretrain(
         about, losses = so_far.about, so_far.losses
         first = about["sittings"][-1]["first"]
         for step in range(done, steps):
-            optimizer.learning_rate = s.learning_rate * rate(
-                step, steps, s.warmup_steps, decay // s.batch_size
-            )
+            factor = rate(step, steps, s.warmup_steps, decay // s.batch_size)
+            optimizer.learning_rate = s.learning_rate * factor
             n = about["next_document"]
             numbers = range(n, min(n + s.batch_size, first + documents))
             batch = packed([read(seed, number, model.tokenizer, model.config) for number in numbers])
@@ -103,17 +98,12 @@ def pretrain(
                 raise InputError(f"document {n}: the loss is {row['loss']}; {folder} has the last checkpoint")
             losses.append(row["loss"])
             about["next_document"], about["tokens"] = numbers.stop, about["tokens"] + row["tokens"]
-            about["minutes"], clock = (
-                about["minutes"] + (time.perf_counter() - clock) / 60,
-                time.perf_counter(),
-            )
+            about["minutes"] += (time.perf_counter() - clock) / 60
+            clock = time.perf_counter()
             bar(row)
             held.check()
             if (step + 1) % max(1, every // s.batch_size) == 0 or step + 1 == steps:
-                point = {"document": numbers.stop, "tokens": about["tokens"], "loss": float(np.mean(losses))}
-                about["curve"].append(
-                    point | {"rate": optimizer.learning_rate} | held_out_loss(peft) | probe(peft)
-                )
+                about["curve"].append(point(about, losses, optimizer.learning_rate, peft))
                 losses.clear()
                 if progress:
                     print(in_words(about["curve"][-1]), flush=True)
@@ -148,6 +138,12 @@ def begin(start, config, seed):
 def rate(step, steps, warmup, decay):
     """The factor on the rate of step 0 ... steps - 1: up in a line, one, and down over the last `decay`."""
     return min(1.0, (step + 1) / (warmup + 1), (steps - step) / (decay + 1))
+
+
+def point(about, losses, rate, peft):
+    """A point of the curve: where in the stream, the losses since the last one, and what the model can do."""
+    where = {"document": about["next_document"], "tokens": about["tokens"]}
+    return where | {"loss": float(np.mean(losses)), "rate": rate} | held_out_loss(peft) | probe(peft)
 
 
 def held_out_loss(peft):
