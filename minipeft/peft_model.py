@@ -13,6 +13,7 @@ from .config import check_sequences
 from .errors import InputError, choose_from, counted
 from .files.adapters import load_adapter, save_adapter
 from .files.content import configuration_of, content_of
+from .methods.chain import in_short
 from .methods.linear.combine import combined_adapter
 from .mixed_model import BASE, MixedModel
 from .model import GPT2
@@ -123,10 +124,15 @@ class PeftModel:
     # ------------------------------------------------------------------------------ counting, describing
 
     def __repr__(self):
-        adapters = ", ".join(f"{name}: {a.method}" for name, a in self.adapters.items())
         share = 100 * self.num_trainable / self.num_parameters
-        trains = f"{self.num_trainable:,} of {self.num_parameters:,} parameters train ({share:.2f} %)"
-        return f"PeftModel({self.model!r}, {adapters}; {self.active_adapter} is active, {trains})"
+        lines = ["PeftModel", f"  base     {self.model!r}"]
+        for name, adapter in self.adapters.items():
+            active = ", active" if name == self.active_adapter else ""
+            lines.append(f"  adapter  {name}{active}: {in_short(adapter.method)}")
+        lines.append(
+            f"  trains   {self.num_trainable:,} of {self.num_parameters:,} parameters, {share:.2f} %"
+        )
+        return "\n".join(lines)
 
     @property
     def dtype(self):

@@ -76,7 +76,7 @@ def test_deleting_and_loading(tmp_path):
 def test_wrong_names_are_refused():
     peft = model_with(a=LoRA(r=2))
     for refused, message in (
-        (lambda: peft.set_adapter("b"), "no adapter is called 'b': there are a"),
+        (lambda: peft.set_adapter("b"), "no adapter is called 'b': choose from a"),
         (lambda: peft.add_adapter("a", LoRA()), "there is an adapter 'a' already"),
         (lambda: peft.add_adapter(BASE, LoRA()), "there is an adapter '__base__' already"),
         (lambda: peft.delete_adapter("a"), "'a' is active: set another one"),

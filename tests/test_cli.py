@@ -590,6 +590,10 @@ def test_training_says_its_losses_and_what_it_doubts(folder, tmp_path, capsys):
 def test_info_knows_the_folders_of_every_format(name, capsys):
     about = result_of(capsys, "info", REFERENCE / name)
     assert about["kind"] == "adapter" and about["parameters"] > 100 and about["file_mb"] > 0
+    code, text, _ = call(capsys, "info", REFERENCE / name)
+    said = {"tiny-seq_bn": "config.non_linearity relu", "hub-fusion": "adapter_names food, people",
+            "tiny-lora-all": "lora_alpha 6"}  # fmt: skip
+    assert code == 0 and f"\n    {said[name]}\n" in text and "{" not in text and "None" not in text
 
 
 def test_an_import_brings_no_heavy_library():
@@ -607,3 +611,17 @@ def test_python_m_minipeft_is_minipeft():
     begin = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "minipeft", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "compare" in done.stdout and time.perf_counter() - begin < 20
+
+
+def test_ctrl_c_while_the_command_line_is_imported_is_one_line():
+    code = (
+        "import os, signal, sys\n"
+        "import minipeft.__main__ as start\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'minipeft.app.commands': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.exit(start.main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130 and done.stderr == "minipeft: interrupted; nothing was begun\n"

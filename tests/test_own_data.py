@@ -41,7 +41,7 @@ def test_without_a_test_file_the_evaluation_rows_are_parted_and_it_is_noted(writ
     assert len(validation) == len(test) == 5 and not any(row in test for row in validation)
     assert sorted(validation + test, key=EVAL.index) == EVAL
     assert task.notes == [
-        f"no test file: 5 rows of {path} choose the best adapter, the other 5 give its score"
+        f"no test file: 5 rows of {path} for the choice of the best adapter, the other 5 for its score"
     ]
 
 

@@ -6,7 +6,7 @@ All of it is read from the classes, their docstrings and the files themselves: n
 import ast
 import inspect
 import re
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from textwrap import wrap
@@ -17,7 +17,7 @@ from ..config import GPT2Config
 from ..cost.memory import hollow
 from ..errors import InputError
 from ..methods import METHODS, Chain, Method
-from ..methods.about import PAIRS, owner, site
+from ..methods.about import PAIRS, default_of, owner, site
 from ..methods.named import method_class
 
 ROOT = Path(__file__).parents[2]  # of the repository; an installed package has no tests and pages beside it
@@ -92,13 +92,7 @@ def plain(text):
 def settings(cls):
     """[{"name", "default", "meaning"}, ...] of a method's fields, the meaning as its docstring has it."""
     own = [f for f in fields(cls) if f.init]
-    return [{"name": f.name, "default": default(f), "meaning": meaning(cls, f.name)} for f in own]
-
-
-def default(f):
-    """A field's default, as Python writes it."""
-    value = f.default_factory() if f.default is MISSING and f.default_factory is not MISSING else f.default
-    return "no default" if value is MISSING else repr(value)
+    return [{"name": f.name, "default": default_of(f), "meaning": meaning(cls, f.name)} for f in own]
 
 
 def meaning(cls, name):

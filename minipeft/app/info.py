@@ -77,10 +77,21 @@ def in_words(result):
         if size:
             lines.append(f"  {part:<12} {size:>12,}  {100 * size / result['parameters']:5.1f} %")
     lines += [f"  {what}: {mb:,.1f} MB" for what, mb in result["memory_mb"].items()]
-    lines.append("  " + ", ".join(f"{key} {value}" for key, value in result["config"].items()))
+    lines += ["  settings", *(f"    {key} {value}" for key, value in leaves(result["config"]))]
     for name, shape in result.get("tensors", {}).items():
         lines.append(f"  {name} {tuple(shape)}")
     return "\n".join(lines)
+
+
+def leaves(config, above=""):
+    """[("config.r", "8"), ...]: what a configuration sets, the keys of one inside another joined by dots."""
+    found = []
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found += leaves(value, f"{above}{key}.")
+        elif value not in (None, [], {}):
+            found.append((above + key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return found
 
 
 # ------------------------------------------------------------------------------------- memory in training

@@ -7,7 +7,7 @@ read. Nothing else has a table of methods. A method of your own takes part in ev
 """
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, replace
 from inspect import get_annotations
 
 from ..errors import InputError
@@ -115,6 +115,13 @@ def site(cls):
 def owner(cls, function):
     """The class, `cls` or one that it is made from, that defines `function`."""
     return next(c for c in cls.__mro__ if function in vars(c))
+
+
+def default_of(setting):
+    """The default of a method's setting, a dataclass field, as Python writes it."""
+    if setting.default is MISSING and setting.default_factory is MISSING:
+        return "no default"
+    return repr(setting.default_factory() if setting.default is MISSING else setting.default)
 
 
 def check_pairs(cls):

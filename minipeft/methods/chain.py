@@ -1,8 +1,11 @@
 """Several methods on one model. A hybrid is a chain plus what joins its parts."""
 
+import reprlib
+from dataclasses import fields
 from math import prod
 
 from ..errors import InputError
+from .about import default_of
 from .base import Method, add_dx, add_grads
 
 
@@ -186,3 +189,12 @@ class Chain(Method):
 
     def _reversed(self, caches):
         return zip(reversed(self.methods), reversed(caches), strict=True)
+
+
+def in_short(method):
+    """ "LoRA(r=2)": the method with the settings that are not its defaults; of a chain, each part."""
+    if type(method) is Chain:
+        return " and ".join(map(in_short, method.methods)) or "no method"
+    own = {f.name: (f, getattr(method, f.name)) for f in fields(method) if f.init}
+    given = [f"{k}={reprlib.repr(value)}" for k, (f, value) in own.items() if repr(value) != default_of(f)]
+    return f"{type(method).__name__}({', '.join(given)})"

@@ -71,8 +71,8 @@ class OwnData:
             self.notes.append(f"one prompt is all that {file} has: its rows choose the adapter and score it")
             return rows, rows
         self.notes.append(
-            f"no test file: of {file}, {counted(len(validation), 'row')} for choosing the best adapter, and "
-            f"{counted(len(test), 'other row')} for its score"
+            f"no test file: {counted(len(validation), 'row')} of {file} for the choice of the best "
+            f"adapter, the other {len(test)} for its score"
         )
         return validation + [row for row in rows if "completion" not in row], test
 
