@@ -1,4 +1,4 @@
-r"""Knowledge distillation: a small student learns from labels, and from all that its teacher would have said.
+r"""Knowledge distillation: a small student learns from labels, and from its teacher's probabilities.
 
     loss  = (1 - λ) CE(y, p_1) + λ τ² KL(q_τ || p_τ)               the mean over labelled tokens
     p_τ   = softmax(z_s / τ),  q_τ = softmax(z_t / τ)              (V,) a token: student, teacher
@@ -100,9 +100,9 @@ class Distilled(PeftModel):
     student on the labels alone. An adapter's file holds no base: keep a new student's with
     `student.model.save_pretrained`.
 
-    Rows are compared where they predict the same token; virtual ones are not compared at all. Behind a
-    prompt the first token of a text is predicted too, else it is not: where one of the two has a prompt and
-    the other has none, first tokens count for neither, whatever the weight.
+    Rows are compared where they predict the same token; virtual ones are not compared at all. A model
+    with a prompt in front of a text predicts the text's first token, too; a model without one cannot. Where
+    only one of the two has a prompt, first tokens count for neither, whatever the weight.
     """
 
     def __init__(self, student, teacher, temperature=2.0, weight=0.5):
@@ -121,7 +121,7 @@ class Distilled(PeftModel):
 
     @property
     def num_virtual_tokens(self):
-        """Positions that no text can take, so that what is left has room in student and teacher."""
+        """The student's positions that no text may take, so that every text fits student and teacher."""
         room = self.teacher.config.n_positions - self.teacher.num_virtual_tokens
         return max(super().num_virtual_tokens, self.config.n_positions - room)
 
@@ -178,7 +178,7 @@ def rows_in_front(model):
 
 
 def check_same_vocabulary(student, teacher):
-    """Raise InputError where the two have tokens of their own: rows of logits would not be comparable."""
+    """Raise InputError where the two have different tokens: their logits could not be compared."""
     ours, theirs = student.config.vocab_size, teacher.config.vocab_size
     if ours != theirs:
         raise InputError(f"the student has a vocabulary of {ours} tokens, its teacher one of {theirs}")

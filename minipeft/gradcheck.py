@@ -28,8 +28,8 @@ def check_array(f, array, grad, rng, elements=None):
     """The worst relative error of `grad`, the claimed gradient of f() by `array`: float64, both.
 
     Along one random direction, and at `elements` single elements chosen at random (None: at every one).
-    An element's error is relative to its derivative, or to a thousandth of the tensor's largest where
-    that is more: below it, rounding of the loss would be all there is to see.
+    An element's error is relative to its derivative. A derivative below a thousandth of the tensor's largest
+    is mostly rounding of the loss: there the error is relative to this thousandth.
     """
     host = to_host(grad)
     floor = 1e-3 * float(np.abs(host).max(initial=0)) or 1e-12

@@ -78,8 +78,8 @@ class GPT2:
     def quantized(self, kind):
         """This model with the linear layers' weights in fewer bits, "int8" or "nf4": see `quantize`.
 
-        All else is shared with this one, which one may drop. Of arrays that are mapped from a file only one
-        is in memory at a time. Raises InputError for another kind, and for a model that is quantised already.
+        All else is shared with this model, which need not be kept. Of arrays that are mapped from a file,
+        only one is in memory at a time. Raises InputError for another kind, and for a quantised model.
         """
         if self.quantization:
             raise InputError(f"this model is {self.quantization} already: quantise the one it was made from")
@@ -91,7 +91,7 @@ class GPT2:
         return self.with_weights(weights)
 
     def dequantized(self):
-        """This model with plain arrays for all weights: a quantised one's as far as its codes tell."""
+        """This model with plain arrays for all weights, a quantised one as its codes have it."""
         weights = {name: dequantized(W) for name, W in self.weights.items()}
         return self.with_weights(weights)
 

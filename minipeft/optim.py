@@ -62,8 +62,9 @@ class AdamW:
 
 
 def clip_grads(grads, max_norm, count=1):
-    """Make means of the gradients, sums over `count` tokens, and scale them so that their global norm is
-    max_norm at most; in place. -> the norm of the means before.
+    """Gradients that are sums over `count` tokens become means, and their global norm max_norm at most.
+
+    In place. -> the norm of the means, before it is made smaller.
 
     The scale is max_norm / (norm + 1e-6), as in PyTorch.
     """

@@ -251,8 +251,8 @@ class PeftModel:
     def attention_to_virtual_tokens(self, batch):
         """The share of attention that goes to virtual tokens, keys of a prefix or rows of a prompt: (L, H).
 
-        For each layer and head the mean over the batch's tokens of text. It is read off what attention keeps
-        for its backward, so the step is one in which everything down to wte would train.
+        For each layer and head the mean over the batch's tokens of text. It is read from what attention
+        keeps for its backward; the step is one in which wte would train, so that every layer keeps it.
         """
         self.check_batch(batch)
         step = replace(self.step(grad_enabled=True), trains=frozenset({"wte.weight"}))

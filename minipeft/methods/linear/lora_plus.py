@@ -17,7 +17,7 @@ from .lora import LoRA
 
 @dataclass
 class LoRAPlus(LoRA):
-    """loraplus_lr_ratio: lambda, how much faster B grad_enabled; the paper advises 16. All else is LoRA's.
+    """loraplus_lr_ratio: lambda, how much faster B learns; the paper advises 16. All else is LoRA's.
 
     The learning rate given to the training is A's: often about half of LoRA's own.
 

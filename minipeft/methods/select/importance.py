@@ -51,7 +51,7 @@ def fisher_information(model, names, pairs):
     r"""$F = \frac1N \sum_n (\nabla_W \log p(y_n | x_n))^2$ for each W of `names`: {name: F, of W's shape}.
 
     The diagonal of the empirical Fisher information: how much the model's answers depend on each weight.
-    pairs: N of (prompt ids x, completion ids y). Each is a batch of its own, for the square of a batch's
+    pairs: N of (prompt ids x, completion ids y). Each is a batch of its own, because the square of a batch's
     gradient is not the sum of the squares. (Sung et al. 2021, section 3)
     """
     fisher = dict.fromkeys(names, 0.0)

@@ -4,7 +4,7 @@ r"""Sparse fine-tuning: a few of the base's weights train, chosen once, wherever
 
 The choice is made among all weights of the model together, by their importance, so each W has a K of its own:
 
-    "random"       none: they are drawn, all alike. SHiRA's random mask (Bhardwaj et al. 2024)
+    "random"       none: all weights are equally likely. SHiRA's random mask (Bhardwaj et al. 2024)
     "magnitude"    |W0|: SHiRA's weight magnitude mask
     "fisher"       the Fisher information of W, see importance.py: the FISH mask (Sung et al. 2021, section 3)
 
@@ -33,8 +33,8 @@ class Sparse(Method):
     target_modules: the layers to choose from, by the rules of `targets`; no other method may train these.
     samples: "fisher" reads so many examples at most.
 
-    Two more are no part of the configuration: examples, data as `train` takes it, for "fisher"; and chosen,
-    {"h.0.ln_1.weight": i, ...}, which leaves no choice to make: what a saved adapter holds.
+    Two more fields are no part of the configuration: examples, data as `train` takes it, for "fisher"; and
+    chosen, {"h.0.ln_1.weight": i, ...}, the choice that a saved adapter holds: none is made then.
 
     The gradient of a whole W is formed, and K numbers of it are used: what is saved is the optimizer's
     state, and the file. GPT-2 small: 622,199 parameters, 0.5 %.
@@ -77,7 +77,7 @@ class Sparse(Method):
         return targeted and kind in ("weight", "bias")
 
     def optimizer_changes(self, name):
-        """v does: not i, not W0[i], and not the private copies, which `start` writes."""
+        """True of v alone: not of i, nor W0[i], nor the private copies, which `start` writes."""
         return not self._targeted(name.removesuffix("_indices").removesuffix("_start"))
 
     def init(self, model, rng):

@@ -3,7 +3,7 @@ r"""AdapterFusion: attention over several trained adapters, which stay as they a
     h' = h + sum_i p_i (a_i V)        a_i = f_i(u) (N, C), what adapter i of K gives;  u = x + h (or h) (N, C)
     p = softmax_i(q . k_i)            q = u Q + b (N, C);  k_i = a_i W + c (N, C);  p (N, K)
 
-    Q, W, V (C, C), b, c (C,) train.  c is in q . k_i the same for every i, so the softmax does not see it.
+    Q, W, V (C, C), b, c (C,) train.  c adds the same number to every q . k_i, so p does not depend on it.
 
 Source: Pfeiffer et al. 2021, "AdapterFusion: Non-Destructive Task Composition for Transfer Learning",
 section 3.2; as AdapterHub's `adapters` has it on GPT-2: without 1/sqrt(C), and with the residual connection
@@ -86,7 +86,7 @@ class AdapterFusion(Method):
         return tensors
 
     def optimizer_changes(self, name):
-        """The adapters do not."""
+        """All but the adapters' tensors."""
         return ".fused_" not in name
 
     def sublayer(self, name, x, h, step):

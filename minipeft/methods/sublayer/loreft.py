@@ -86,7 +86,7 @@ class LoReFT(Method):
         return {unit: (unit.removeprefix("reft_"),) for unit, n in ends.items() if n > 0}
 
     def optimizer_changes(self, name):
-        """Not where Q starts."""
+        """All but B, where Q starts."""
         return not (".reft" in name and name.endswith("_base"))
 
     def start(self, tensors, step):
