@@ -322,9 +322,9 @@ def test_on_a_device(combination_type, cupy):
     [
         ((["a", "z"], [1, 1], "sum"), "no adapter is called 'z'"),
         ((["a", "b"], [1, 1], "a"), "there is an adapter 'a' already"),
-        ((["a", "b"], [1], "sum"), "2 adapters and 1 weights: each adapter needs one"),
+        ((["a", "b"], [1], "sum"), "2 adapters and 1 weight: each adapter needs one"),
         (([], [], "sum"), "0 adapters and 0 weights"),
-        ((["a", "b"], [1, 1], "sum", "mean"), "combination_type 'mean' is not one of cat, linear, "),
+        ((["a", "b"], [1, 1], "sum", "mean"), "combination_type 'mean' is not known: choose from cat, linear, "),
         ((["a", "b"], [1, 1], "sum", "svd", 0), "svd_rank must be 1 or more, not 0"),
         ((["a", "r3"], [1, 1], "sum", "linear"), r"'linear' needs .* at h\.0\.attn.* have 2, 3: use 'cat'"),
         ((["a", "dora"], [1, 1], "sum"), "the adapter 'dora' is DoRA: only LoRA can be added up"),
@@ -350,7 +350,9 @@ def test_pruning_needs_a_density(combination_type, density):
 
 
 def test_a_way_to_elect_that_is_not_known_is_refused():
-    with pytest.raises(InputError, match="majority_sign_method 'most' is not one of total, frequency"):
+    with pytest.raises(
+        InputError, match="majority_sign_method 'most' is not known: choose from total, frequency"
+    ):
         added(ALIKE, ABC, WEIGHTS, "ties", density=0.5, majority_sign_method="most")
 
 

@@ -37,7 +37,7 @@ def find_folder(name):
         raise InputError(f"{name}: this folder has no config.json")
     if str(name) in HUB:
         return download(str(name))
-    meant = like(name) or f"nothing of that name is under weights/, and it is not one of {', '.join(SIZES)}"
+    meant = like(name) or f"no GPT-2 under weights/, or published, is called so: {choose_from(name, SIZES)}"
     raise InputError(f"{name}: no such folder; {meant}")
 
 

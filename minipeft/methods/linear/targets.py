@@ -53,8 +53,8 @@ def by_pattern(name, patterns, default):
     """The value in `patterns` whose key fits the layer `name`, the first one that does; else `default`.
 
     A key is a regular expression for the whole name, or for its end after a dot. It sees the name that PEFT
-    sees, "transformer.h.0.attn.c_attn". No two keys should fit one
-    layer: a file sorts the keys (PEFT's do, too), and then another one may be the first.
+    sees, "transformer.h.0.attn.c_attn". No two keys should fit one layer: a file sorts the keys (PEFT's do,
+    too), and then another one may be the first.
     """
     fits = (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", f"transformer.{name}"))
     return next(fits, default)
