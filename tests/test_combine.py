@@ -324,7 +324,7 @@ def test_on_a_device(combination_type, cupy):
         ((["a", "b"], [1, 1], "a"), "there is an adapter 'a' already"),
         ((["a", "b"], [1], "sum"), "2 adapters and 1 weight: each adapter needs one"),
         (([], [], "sum"), "0 adapters and 0 weights"),
-        ((["a", "b"], [1, 1], "sum", "mean"), "combination_type 'mean' is not known: choose from cat, linear, "),
+        ((["a", "b"], [1, 1], "sum", "mean"), "combination_type 'mean' is not known: choose from cat, "),
         ((["a", "b"], [1, 1], "sum", "svd", 0), "svd_rank must be 1 or more, not 0"),
         ((["a", "r3"], [1, 1], "sum", "linear"), r"'linear' needs .* at h\.0\.attn.* have 2, 3: use 'cat'"),
         ((["a", "dora"], [1, 1], "sum"), "the adapter 'dora' is DoRA: only LoRA can be added up"),

@@ -112,7 +112,7 @@ def test_broken_config_is_refused_with_its_line(folder):
 
 
 def test_a_model_that_is_nowhere_says_what_there_could_be(tmp_path):
-    with pytest.raises(InputError, match="gpt3: no such folder; .* did you mean gpt2"):
+    with pytest.raises(InputError, match=r"gpt3: no such folder; .* did you mean gpt2"):
         GPT2.from_pretrained("gpt3")
     with pytest.raises(InputError, match=r"this folder has no config\.json"):
         GPT2.from_pretrained(tmp_path)
