@@ -7,6 +7,7 @@ from .config import GPT2Config
 from .data.batches import pack
 from .distill import Distilled, student_of
 from .errors import InputError
+from .exercises import check
 from .gradcheck import gradcheck
 from .methods import *  # noqa: F403
 from .methods import __all__ as _methods
@@ -17,6 +18,6 @@ from .train import evaluate, train
 from .version import __version__ as __version__
 
 __all__ = [
-    "GPT2", "AdamW", "Distilled", "GPT2Config", "InputError", "PeftModel", "evaluate", "gradcheck", "pack",
+    "GPT2", "AdamW", "Distilled", "GPT2Config", "InputError", "PeftModel", "check", "evaluate", "gradcheck", "pack",
     "student_of", "train", *(name for name in _methods if name != "Chain"),
 ]  # fmt: skip

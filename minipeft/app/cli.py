@@ -20,6 +20,7 @@ from ..tasks import TASKS
 from ..train import Training
 from ..version import __version__
 from .catalogue import meaning
+from .check import check_command
 from .commands import (
     bench_command,
     chat_command,
@@ -148,6 +149,7 @@ def parser():
     add("tune-report", tune_report_command, result_options, tune_report_options)
     add("merge", merge_command, *base, merge_options)
     add("gradcheck", gradcheck_command, *base, method_options, gradcheck_options)
+    add("check", check_command, check_options)
     add("bench", bench_command, *base, method_options, bench_options)
     add("pretrain", pretrain_command, result_options, pretrain_options, resume_option)
     add("download", download_command, result_options, download_options)
@@ -202,6 +204,16 @@ def gradcheck_options(p):
     """How much to check."""
     p.add_argument("--elements", type=int, default=2, help="single elements to check in each tensor")
     p.add_argument("--seed", type=int, default=0, help="of the batch, the noise and the directions")
+
+
+def check_options(p):
+    """Which exercise, and what is wanted of it."""
+    p.add_argument("exercise", nargs="?", help="a number (10), a name (lora) or a path; default: list them")
+    what = p.add_mutually_exclusive_group()
+    what.add_argument("--watch", action="store_true", help="check again whenever the file is saved")
+    what.add_argument("--hint", action="store_true", help="the next of three hints")
+    what.add_argument("--solution", action="store_true", help="show the lines that were to be written")
+    what.add_argument("--copy", metavar="FOLDER", help="write the exercises' files; those there are stay")
 
 
 def bench_options(p):

@@ -1,0 +1,150 @@
+"""The order of looking: does it run, the forward, shapes, every number; then the cause of what is wrong."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..gradcheck import TOLERANCE, check_array
+from . import files
+from .diagnose import Seen, close, diagnose, picture
+from .exercise import in_letters, shapes
+from .named import find
+from .own import look_at_own
+from .running import Told, load, namespace, run
+
+PROBES = (0, 1, 2)  # seeds: sizes and numbers differ, so that what holds on all three is no accident
+
+
+@dataclass
+class Report:
+    """ok: is everything right? lines: what to say."""
+
+    ok: bool
+    lines: list = field(default_factory=list)
+
+    def __str__(self):
+        return "\n".join(self.lines)
+
+
+def check(exercise, *functions):
+    """Check functions of your own, from a notebook: `check("10", lora, lora_backward)`. Prints; -> is it right?
+
+    exercise: its number, name or path. functions: those that the exercise leaves open, in its order or by
+    their names; what the exercise gives is taken from it. Raises InputError for another number of them.
+    """
+    exercise = find(exercise)
+    if len(functions) != len(exercise.holes):
+        raise InputError(f"exercise {exercise.number} takes {' and '.join(exercise.holes)}")
+    names = [f.__name__ for f in functions]
+    names = names if set(names) == set(exercise.holes) else exercise.holes
+    given = load(files.solution(exercise))
+    report = look_at(exercise, namespace(given, dict(zip(names, functions, strict=True))))
+    print(f"{exercise.number}  {exercise.title}", report, sep="\n")
+    return report.ok
+
+
+def check_file(exercise, path):
+    """The Report on a learner's file. It says which file, and its first line."""
+    path = Path(path)
+    first = files.first_line(path)
+    try:
+        module = load(path)
+        report = look_at(exercise, namespace(module))
+    except Told as told:
+        report = Report(False, list(told.lines))
+    return Report(report.ok, [f"{exercise.number}  {path}: {first}", *report.lines])
+
+
+def look_at(exercise, functions):
+    """The Report on functions, in a namespace."""
+    try:
+        if missing := [name for name in exercise.holes if not hasattr(functions, name)]:
+            raise Told(f"{' and '.join(missing)} is not in the file.")
+        if exercise.number == "19":
+            return Report(True, look_at_own(functions))
+        return Report(True, looked_at(exercise, functions))
+    except Told as told:
+        return Report(False, list(told.lines))
+
+
+def looked_at(exercise, functions):
+    """Lines on functions that are right in all. Raises Told, with the cause, where they are not."""
+    probes = [exercise.truth(exercise.draw(seed)) for seed in PROBES]
+    results = [run(exercise, functions, v, quiet=k > 0) for k, v in enumerate(probes)]
+    wrong = {}
+    for name in shapes(exercise.outputs):
+        yours, true = [r[name] for r in results], [v.true[name] for v in probes]
+        well_formed(name, yours[0], probes[0])
+        if not all(close(g, t) for g, t in zip(yours, true, strict=True)):
+            wrong[name] = Seen(name, yours, true, probes, exercise)
+    forward = {name: seen for name, seen in wrong.items() if name in (exercise.upstream or {})}
+    right = [name for name in shapes(exercise.outputs) if name not in wrong]
+    if wrong:
+        raise Told(*told_of(exercise, functions, forward or wrong, right))
+    lines = [f"right: {', '.join(right)}, on {len(PROBES)} probes."]
+    if exercise.of:
+        worst = max(differences(exercise, functions, probes[0], name) for name in exercise.of)
+        if worst > TOLERANCE:
+            raise Told(
+                f"differences of the forward say otherwise: {worst:.1e}.", "Is it the same in each call?"
+            )
+        lines.append(f"Differences of your own forward agree: worst relative error {worst:.0e}.")
+    return lines
+
+
+def well_formed(name, value, v):
+    """Raise Told unless it is an array of finite float64 numbers."""
+    if not np.issubdtype(value.dtype, np.floating):
+        raise Told(f"{name} holds {value.dtype}; it should hold float64.")
+    if value.dtype != np.float64:
+        raise Told(f"{name} is {value.dtype}; the inputs are float64.", "Where is precision lost?")
+    if not np.isfinite(value).all():
+        bad, shape = int((~np.isfinite(value)).sum()), in_letters(value.shape, v.sizes)
+        raise Told(
+            f"{name} {shape}: {bad} of {value.size} entries are not finite.", "What is divided by what?"
+        )
+
+
+def told_of(exercise, functions, wrong, right):
+    """Lines: what is right, and for each wrong result the fact and its question; equal ones together."""
+    lines = [f"right: {', '.join(right)}"] if right else []
+    causes = {}
+    for name, seen in wrong.items():
+        found = diagnose(seen)
+        if found is None:
+            causes[name] = (picture(seen), [name])
+            continue
+        asked = list(found.questions)
+        if len(asked) > 1:
+            asked = ["Several causes give these numbers:", *(f"- {question}" for question in asked)]
+        said = [found.fact, *asked]
+        if exercise.of and name in exercise.of and follows_forward(exercise, functions, seen):
+            said.insert(1, "It is the exact derivative of the forward.")
+        causes.setdefault(tuple(said), (said, []))[1].append(name)
+    for (fact, *rest), names in list(causes.values())[:3]:
+        lines += [f"{', '.join(names)}: {fact}", *(f"    {line}" for line in rest)]
+    if len(causes) > 3:
+        lines.append(f"(and {len(causes) - 3} more: these first)")
+    return lines
+
+
+def follows_forward(exercise, functions, seen):
+    """Is this wrong gradient, for all that, the derivative of the learner's own forward?"""
+    if seen.yours[0].shape != seen.true[0].shape:
+        return False
+    return differences(exercise, functions, seen.v[0], seen.name, seen.yours[0]) < TOLERANCE
+
+
+def differences(exercise, functions, v, name, gradient=None):
+    """The worst relative error of a gradient against differences of the learner's own forward."""
+    moving = type(v)(**vars(v))
+    array = getattr(v, exercise.of[name]).copy()
+    setattr(moving, exercise.of[name], array)
+
+    def loss():
+        outputs = run(exercise, functions, moving, until=exercise.upstream)
+        return sum(float((outputs[y] * getattr(v, dy)).sum()) for y, dy in exercise.upstream.items())
+
+    return check_array(loss, array, v.true[name] if gradient is None else gradient, np.random.default_rng(0))

@@ -1,0 +1,113 @@
+"""Exercise 19, a method of one's own: gradients, what stays frozen, training, an adapter's file."""
+
+import tempfile
+
+import numpy as np
+
+from ..config import GPT2Config
+from ..data.batches import pack
+from ..errors import InputError
+from ..gradcheck import gradcheck
+from ..methods.base import Method
+from ..model import GPT2
+from ..optim import AdamW
+from ..peft_model import PeftModel
+from .exercise import Exercise
+from .running import Told, explained
+
+OWN = Exercise(
+    "19_your_own_method", "A method of your own", 3, 40, ("10",), "docs/add-a-method.md", ("Mine",),
+    inputs="", outputs="", sizes=lambda rng: {}, calls=lambda v: iter(()), reference=lambda v: {},
+    hints=(
+        "Begin small: one vector beside one kind of layer, as ColumnScale in docs/add-a-method.md.",
+        "In linear_backward go through the lines of linear from the last to the first. x may go two ways.",
+        "linear: (N, O), cache.   linear_backward: dy (N, O), dx (N, I) or None, {full name: its gradient}.",
+    ),
+)  # fmt: skip
+EXERCISES = (OWN,)
+
+STEPS, RATE = 30, 3e-2
+TOLERANCE = (
+    1e-6  # a wrong gradient is off by far more; the loss of a whole model rounds by 1e-7 of a small one
+)
+
+
+def look_at_own(functions):
+    """Lines on a class `Mine` that is right in all. Raises Told."""
+    Mine = functions.Mine
+    if not (isinstance(Mine, type) and issubclass(Mine, Method)):
+        raise Told("Mine should be a class, with minipeft.Method as its base.")
+    try:
+        return looked_at(Mine)
+    except NotImplementedError as error:
+        raise Told("Mine has a function that is still to be written.") from error
+    except InputError as error:
+        raise Told(str(error)) from error
+    except Told:
+        raise
+    except Exception as error:
+        raise Told(*explained(error, None, None)) from error
+
+
+def looked_at(Mine):
+    """The same, with the exceptions as they come."""
+    config = GPT2Config(vocab_size=30, n_positions=32, n_embd=12, n_layer=2, n_head=2)
+    model = GPT2.random(config, dtype="float64")
+    batch = pack([([1, 2, 3], [4, 5, 2]), ([6], [7, 8, 9, 3])])
+    frozen = {name: w.copy() for name, w in model.weights.items()}
+    peft = PeftModel(model, Mine())
+    if not peft.trainable:
+        raise Told("nothing trains.", "What does init return?")
+    count = sum(p.size for p in peft.trainable.values())
+    begins = float(peft.loss(batch))
+    unchanged = bool(np.isclose(begins, PeftModel(model, Method()).loss(batch), rtol=1e-12))
+    errors = gradcheck(peft, batch, elements=3)
+    worst = max(errors, key=errors.get)
+    if not errors[worst] < TOLERANCE:
+        others = sum(error < TOLERANCE for error in errors.values())
+        raise Told(
+            f"{worst}: differences of the loss say otherwise, by {errors[worst]:.1e}; "
+            f"{others} of {len(errors)} tensors agree.",
+            "By which lines of `linear` does this tensor reach y?",
+        )
+    silent = [name for name in peft.trainable if not moves(peft, name, batch)]
+    if silent:
+        raise Told(f"{silent[0]} has no effect on the loss, whatever it holds.", "Is it in the path?")
+    optimizer = AdamW(RATE, weight_decay=0.0)
+    for _ in range(STEPS):
+        optimizer.step(peft.trainable, peft.loss_and_grads(batch)[1])
+    ends = float(peft.loss(batch))
+    if changed := [name for name, w in frozen.items() if not np.array_equal(w, model.weights[name])]:
+        raise Told(f"{changed[0]}, of the frozen model, has changed.", "Which line writes into it?")
+    if not ends < begins:
+        raise Told(f"{STEPS} steps of training took the loss from {begins:.3f} to {ends:.3f}.", "Which sign?")
+    same_from_file(peft, model, batch, ends)
+    return [
+        f"right: the gradients of {len(errors)} tensors (worst error {errors[worst]:.0e}), frozen weights, file.",
+        f"{count:,} numbers train; at the start the model is {'unchanged' if unchanged else 'changed'}; "
+        f"the loss went from {begins:.3f} to {ends:.3f} in {STEPS} steps.",
+    ]
+
+
+def moves(peft, name, batch):
+    """Does the loss change when this tensor does, whatever the others hold?"""
+    kept = {key: p.copy() for key, p in peft.trainable.items()}
+    rng = np.random.default_rng(0)
+    for p in peft.trainable.values():
+        p += 0.3 * rng.standard_normal(p.shape)
+    before = float(peft.loss(batch))
+    peft.trainable[name][...] += 0.3 * rng.standard_normal(kept[name].shape)
+    changed = float(peft.loss(batch)) != before
+    for key, p in peft.trainable.items():
+        p[...] = kept[key]
+    return changed
+
+
+def same_from_file(peft, model, batch, loss):
+    """Raise Told unless the saved adapter, read again, has the same loss."""
+    with tempfile.TemporaryDirectory() as folder:
+        peft.save_pretrained(folder)
+        again = PeftModel.from_pretrained(model, folder)
+    if not np.isclose(float(again.loss(batch)), loss, rtol=1e-5):
+        raise Told(f"saved and read again, the loss is {float(again.loss(batch)):.5f}, not {loss:.5f}.",
+                   "What does a method hold that is in no tensor and no field?")  # fmt: skip
