@@ -2,9 +2,9 @@ r"""The backward of attention, with more keys than queries.
 
     s = q k^T / sqrt(D) + mask,   p = softmax(s),   o = p v        in each of H heads;  D = C / H
 
-q (T, C); k, v (J, C) with J >= T: the first J - T keys are seen by every query. From do (T, C) come dq (T, C),
-dk and dv (J, C). `heads` and `merged` take the heads apart and put them together. The example, on 2 x 2 numbers:
-one head; keys of zeros, so that a query's attention is shared evenly between the keys it sees.
+q (T, C); k, v (J, C) with J >= T: the first J - T keys are seen by every query. From do (T, C) come dq (T,
+C), dk and dv (J, C). `heads` and `merged` take the heads apart and put them together. The example, on 2 x 2
+numbers: one head; keys of zeros, so that a query's attention is shared evenly between the keys it sees.
 
     >>> q, k, v = np.array([[1.0, 0], [0, 1]]), np.zeros((2, 2)), np.array([[1.0, 0], [3, 2]])
     >>> o, cache = attention(q, k, v, H=1)

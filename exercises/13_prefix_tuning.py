@@ -2,9 +2,9 @@ r"""Prefix tuning: learned keys and values in front of those of the text.
 
     K' = [P_k ; K],   V' = [P_v ; V]        P_k, P_v (P, C) train;  K, V (N, C) of S sequences -> (N + S P, C)
 
-`prepend` and `prepend_backward`, of exercise 12, are given. Write the three functions; the third answers: which
-share of a query's attention do P keys of ZEROS take, beside text keys whose scores are s (n,)? Their score is 0.
-The example, on 2 x 2 numbers: one sequence of two rows, a prefix of one.
+`prepend` and `prepend_backward`, of exercise 12, are given. Write the three functions; the third answers:
+which share of a query's attention do P keys of ZEROS take, beside text keys whose scores are s (n,)? Their
+score is 0. The example, on 2 x 2 numbers: one sequence of two rows, a prefix of one.
 
     >>> K, V = np.array([[1.0, 2], [3, 4]]), np.array([[5.0, 6], [7, 8]])
     >>> longer_K, longer_V, cache = prefix(K, V, np.array([[0.0, 1]]), np.array([[1.0, 0]]), [2])

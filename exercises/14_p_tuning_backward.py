@@ -11,7 +11,8 @@ The example, on 2 x 2 numbers; E W_0 + b_0 is zero, so f is 0 and the slope 1:
     >>> grads["E"].tolist(), grads["b_0"].tolist(), grads["b_2"].tolist()
     ([[5.0, 11.0], [4.0, 8.0]], [1.0, 4.0], [1.0, 2.0])
 
-In the package: minipeft/methods/embed/mlp.py, mlp_backward. (P-tuning's own network has relu in the place of tanh.)
+In the package: minipeft/methods/embed/mlp.py, mlp_backward. (P-tuning's own network has relu in the place
+of tanh.)
 """
 
 import numpy as np

@@ -1,6 +1,7 @@
 r"""The backward of DoRA, with the lengths of the columns held.
 
-    V = W + s A B,    y = (x V) g + b,    g = m / n        W (I, O), b (O,) frozen;  A (I, R), B (R, O), m (O,) train
+    V = W + s A B,    g = m / n        W (I, O), b (O,) frozen;  A (I, R), B (R, O), m (O,) train
+    y = (x V) g + b                    x (N, I) -> y (N, O)
 
 n (O,) holds the lengths of V's columns. It is GIVEN: the paper takes it for a constant in the backward. From
 dy (N, O) come dx (N, I), dA, dB and dm. The example, on 2 x 2 numbers; R = 1, s = 2:

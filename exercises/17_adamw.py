@@ -3,9 +3,9 @@ r"""AdamW, one step.
     m = b1 m + (1 - b1) g          v = b2 v + (1 - b2) g^2
     p = p - lr wd p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
-p, g, m, v (I, O); t counts steps from 1; lr, b1, b2, eps, wd are numbers. The decay wd acts on p itself, beside the
-gradient. Return the new p, m and v; what is given stays as it is. The example, on 2 x 2 numbers: the first step
-moves each entry by about lr, whatever the size of its gradient.
+p, g, m, v (I, O); t counts steps from 1; lr, b1, b2, eps, wd are numbers. The decay wd acts on p itself,
+beside the gradient. Return the new p, m and v; what is given stays as it is. The example, on 2 x 2 numbers:
+the first step moves each entry by about lr, whatever the size of its gradient.
 
     >>> p, zero = np.array([[1.0, 2], [3, 4]]), np.zeros((2, 2))
     >>> g = np.array([[0.1, -0.1], [5.0, 0.001]])

@@ -2,8 +2,8 @@ r"""A tied head: one table is read at the bottom and at the top.
 
     x = wte[ids],   a = x g,   z = a wte^T        ids (N,), wte (V, C) trains, g (C,) frozen -> z (N, V)
 
-wte is used twice, so two contributions make its gradient. g is frozen: its gradient is not formed. From dz (N, V)
-comes dwte (V, C). The example, on 2 x 2 numbers:
+wte is used twice, so two contributions make its gradient. g is frozen: its gradient is not formed. From dz
+(N, V) comes dwte (V, C). The example, on 2 x 2 numbers:
 
     >>> wte = np.array([[1.0, 2], [3, 4]])
     >>> z, cache = tied(np.array([1, 1]), wte, np.array([1.0, 10]))

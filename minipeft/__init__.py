@@ -18,6 +18,6 @@ from .train import evaluate, train
 from .version import __version__ as __version__
 
 __all__ = [
-    "GPT2", "AdamW", "Distilled", "GPT2Config", "InputError", "PeftModel", "check", "evaluate", "gradcheck", "pack",
-    "student_of", "train", *(name for name in _methods if name != "Chain"),
+    "GPT2", "AdamW", "Distilled", "GPT2Config", "InputError", "PeftModel", "check", "evaluate", "gradcheck",
+    "pack", "student_of", "train", *(name for name in _methods if name != "Chain"),
 ]  # fmt: skip

@@ -102,7 +102,7 @@ def listed(state):
 
 
 def read_state(folder):
-    """{number: {"done": True, "hints": how many were asked for}}; a file that cannot be read counts as none."""
+    """{number: {"done": True, "hints": how many were given}}; a file that cannot be read counts as none."""
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -51,7 +51,8 @@ ADAPTER = Exercise(
     inputs="x (N, C), h (N, C), D (C, R), d (R), U (R, C), e (C), dy (N, C)",
     outputs="h' (N, C), dh (N, C), dx (N, C), dD (C, R), dd (R), dU (R, C), de (C)",
     sizes=different("NCR", 3), prepare=prepare, calls=calls, reference=reference, inside=inside,
-    upstream={"h'": "dy"}, of={"dh": "h", "dx": "x", "dD": "D", "dd": "d", "dU": "U", "de": "e"}, constants=("s",),
+    upstream={"h'": "dy"}, of={"dh": "h", "dx": "x", "dD": "D", "dd": "d", "dU": "U", "de": "e"},
+    constants=("s",),
     wrong=(
         Wrong("dh", lambda v: v.through, RESIDUAL, "it lacks dh'.", 62),
         Wrong("dh", lambda v: v.dh + v.dy, RESIDUAL, "it has dh' twice.", 62),
@@ -66,7 +67,8 @@ ADAPTER = Exercise(
         *(Wrong(name, lambda v, name=name: getattr(v, name) / v.s, CONSTANT, row=65)
           for name in ("dU", "de", "dD", "dd", "dx")),
         Wrong("dh", lambda v: v.dy + v.through / v.s, CONSTANT, "the path through f is too small by s.", 65),
-        *(Wrong(name, lambda v, name=name: getattr(v, name) * v.s, "How often does this path pass s in the forward?")
+        *(Wrong(name, lambda v, name=name: getattr(v, name) * v.s,
+                "How often does this path pass s in the forward?")
           for name in ("dU", "de", "dD", "dd", "dx")),
         Wrong("dh", lambda v: v.dy + v.through * v.s, "How often does this path pass s in the forward?",
               "the path through f is too large by s."),
@@ -76,7 +78,8 @@ ADAPTER = Exercise(
                 "rows and columns have changed places.") for name in ("dU", "dD")),
         Wrong("dD", lambda v: v.h.T @ v.dz, "What does D read?", "it lacks the part of x."),
         Wrong("dD", lambda v: v.x.T @ v.dz, "What does D read?", "it lacks the part of h."),
-        *(Wrong(name, lambda v, name=name: getattr(v, name) / v.N, "Is anything averaged over the rows in the forward?")
+        *(Wrong(name, lambda v, name=name: getattr(v, name) / v.N,
+                "Is anything averaged over the rows in the forward?")
           for name in ("dU", "de", "dD", "dd")),
     ),
     parts=lambda v: {
@@ -84,7 +87,8 @@ ADAPTER = Exercise(
     },
     hints=(
         "h goes two ways to h': as it is, and through f. x goes one way.",
-        "Backward through f: times s, through U, through relu, through D. relu: what was cut off gets nothing.",
+        "Backward through f: times s, through U, through relu, through D. relu: what was cut off gets "
+        "nothing.",
         "df (N, C);   dz (N, R) from df and U (R, C), cut;   du (N, C) from dz and D (C, R).",
     ),
 )  # fmt: skip

@@ -32,16 +32,20 @@ SOFTMAX = Exercise(
     "06_softmax_backward", "The backward of softmax", 2, 15, ("03",), "minipeft/ops.py attention_backward",
     ("softmax_backward",),
     inputs="z (N, K), dp (N, K)", outputs="p (N, K), dz (N, K)", sizes=different("NK", 3),
-    calls=softmax_calls, reference=softmax_reference, inside=softmax_inside, upstream={"p": "dp"}, of={"dz": "z"},
+    calls=softmax_calls, reference=softmax_reference, inside=softmax_inside, upstream={"p": "dp"},
+    of={"dz": "z"},
     wrong=(
-        Wrong("dz", lambda v: v.p * (1 - v.p) * v.dp, OTHERS, "rows do not sum to 0; it is the diagonal alone.", 17),
+        Wrong("dz", lambda v: v.p * (1 - v.p) * v.dp, OTHERS,
+              "rows do not sum to 0; it is the diagonal alone.", 17),
         Wrong("dz", lambda v: v.p * v.dp, "Row sums should be 0: what does softmax never change?",
               "rows do not sum to 0; it lacks -p (dp . p).", 18),
         Wrong("dz", lambda v: v.p * (v.dp - (v.dp * v.p).sum(0)), COMPETE, "the sum runs over the rows.", 19),
-        Wrong("dz", lambda v: v.p * (v.dp - (v.dp * v.p).mean(1, keepdims=True)), "Is it a mean that is taken off?",
+        Wrong("dz", lambda v: v.p * (v.dp - (v.dp * v.p).mean(1, keepdims=True)),
+              "Is it a mean that is taken off?",
               lambda v: f"what is taken off is K = {v.K} times too small.", 19),
         Wrong("dz", lambda v: v.p * (v.dp - (v.dp * v.p).sum()), COMPETE, "the sum runs over all rows.", 19),
-        Wrong("dz", lambda v: v.dp - (v.dp * v.p).sum(1, keepdims=True), "How large is the slope where p is tiny?",
+        Wrong("dz", lambda v: v.dp - (v.dp * v.p).sum(1, keepdims=True),
+              "How large is the slope where p is tiny?",
               "entry by entry it is off by 1/p."),
         Wrong("dz", lambda v: v.p * (v.dp - v.dp.sum(1, keepdims=True)), "The sum is weighted: by what?",
               "the plain sum of dp is taken off."),
@@ -100,20 +104,24 @@ APART = "Sorted, they agree: how were the heads taken apart?"
 MISTAKEN = "What makes it: ds or p, and which of q, k, do?"
 
 ATTENTION = Exercise(
-    "08_attention_backward", "The backward of attention", 3, 40, ("06",), "minipeft/ops.py attention_backward",
+    "08_attention_backward", "The backward of attention", 3, 40, ("06",),
+    "minipeft/ops.py attention_backward",
     ("attention_backward",),
     inputs="q (T, C), k (J, C), v (J, C), do (T, C)", outputs="o (T, C), dq (T, C), dk (J, C), dv (J, C)",
     sizes=different("HDT", 2, 6, C=lambda n: n["H"] * n["D"], J=lambda n: n["T"] + 5),
     calls=attention_calls, reference=attention_reference, inside=attention_inside,
     upstream={"o": "do"}, of={"dq": "q", "dk": "k", "dv": "v"},
     wrong=(
-        *(Wrong(name, lambda v, name=name: getattr(v, name) / v.scale, BETWEEN, row=20) for name in ("dq", "dk")),
-        *(Wrong(name, lambda v, name=name: getattr(v, name) * v.scale, WIDE, row=21) for name in ("dq", "dk")),
+        *(Wrong(name, lambda v, name=name: getattr(v, name) / v.scale, BETWEEN, row=20) for name in ("dq",
+                "dk")),
+        *(Wrong(name, lambda v, name=name: getattr(v, name) * v.scale, WIDE, row=21) for name in ("dq",
+                "dk")),
         *(Wrong(name, lambda v, name=name: getattr(v, name) / v.scale * v.C**-0.5, WIDE, row=21)
           for name in ("dq", "dk")),
         Wrong("dk", lambda v: v.dv, "dk and dv: which is which?", row=23),
         Wrong("dv", lambda v: v.dk, "dk and dv: which is which?", row=23),
-        *(Wrong(name, lambda v, x=x: x(v), APART, "the right numbers, in the wrong places.", 24) for name, x in (
+        *(Wrong(name, lambda v, x=x: x(v), APART, "the right numbers, in the wrong places.", 24) for name,
+                x in (
             ("dq", lambda v: (v.ds @ v.ks * v.scale).reshape(v.T, v.C)),
             ("dk", lambda v: (v.ds.transpose(0, 2, 1) @ v.qs * v.scale).reshape(v.J, v.C)),
             ("dv", lambda v: (v.ps.transpose(0, 2, 1) @ v.dos).reshape(v.J, v.C)))),
@@ -127,13 +135,15 @@ ATTENTION = Exercise(
           for name, make in scores(lambda v: v.ps * (v.dps - (v.dps * v.ps).sum(1, keepdims=True)))),
         *(Wrong(name, make, "Scores become shares by softmax: is its slope in it?", "softmax is not in it.")
           for name, make in scores(lambda v: v.dps)),
-        Wrong("dv", lambda v: merged(v.ds.transpose(0, 2, 1) @ v.dos), MISTAKEN, "ds is in it, in the place of p."),
+        Wrong("dv", lambda v: merged(v.ds.transpose(0, 2, 1) @ v.dos), MISTAKEN,
+              "ds is in it, in the place of p."),
         Wrong("dv", lambda v: v.dv * v.scale, "Does the scale stand between v and o?"),
     ),
     rules=lambda v: {},
     hints=(
         "Go backward line by line: o = p v; p = softmax(s); s = q k^T / sqrt(D). Each head by itself.",
-        "A product has two gradients, as in 01; softmax is 06, over the keys. Key j hears from all its queries.",
+        "A product has two gradients, as in 01; softmax is 06, over the keys. Key j hears from all its "
+        "queries.",
         "(H, J, D) from (H, T, J) turned, and (H, T, D);   ds (H, T, J);   dq (H, T, D) from ds and k.",
     ),
 )  # fmt: skip

@@ -29,9 +29,9 @@ class Report:
 
 
 def check(exercise, *functions):
-    """Check functions of your own, from a notebook: `check("10", lora, lora_backward)`. Prints; -> is it right?
+    """Check functions of your own, from a notebook: `check("10", lora, lora_backward)`. -> is it right?
 
-    exercise: its number, name or path. functions: those that the exercise leaves open, in its order or by
+    It prints why not. exercise: its number, name or path. functions: those that the exercise leaves open, in its order or by
     their names; what the exercise gives is taken from it. Raises InputError for another number of them.
     """
     exercise = find(exercise)

@@ -84,7 +84,8 @@ def gelu_inside(v):
     first, outer = slope(v.u)
     return {
         "first": first, "outer": outer, "cubic": 1 + 3 * a * v.u**2, "k": k,
-        "at_y": sum_of(slope(v.y), k * (1 + 3 * a * v.y**2)), "slope": first + outer * k * (1 + 3 * a * v.u**2),
+        "at_y": sum_of(slope(v.y), k * (1 + 3 * a * v.y**2)),
+        "slope": first + outer * k * (1 + 3 * a * v.u**2),
     }  # fmt: skip
 
 
@@ -116,14 +117,16 @@ GELU = Exercise(
         Wrong("du", lambda v: v.dy * (v.first + v.outer * v.cubic),
               "The argument of the tanh has a constant in front: where is it in the slope?",
               "right at u = 0 and far out, wrong between.", 14),
-        Wrong("du", lambda v: v.dy * erf_slope(v.u), "Very near, but GPT-2 uses another form: which is the forward?",
+        Wrong("du", lambda v: v.dy * erf_slope(v.u),
+              "Very near, but GPT-2 uses another form: which is the forward?",
               lambda v: f"off by {np.abs(erf_slope(v.u) - v.slope).max():.1e} of slope at most.", 15),
         Wrong("du", lambda v: v.slope, FROM_ABOVE, row=16),
         Wrong("du", lambda v: v.dy * v.at_y, "At which number is the slope taken, u or y?",
               "these are slopes at y.", 16),
     ),
     parts=lambda v: {"du": {
-        "the half with (1 + t)": v.dy * v.first, "the half with the slope of t": v.dy * v.outer * v.k * v.cubic,
+        "the half with (1 + t)": v.dy * v.first,
+        "the half with the slope of t": v.dy * v.outer * v.k * v.cubic,
     }},
     scales=lambda v: {"du": {"dy": v.dy}},
     rules=lambda v: {"du": {
@@ -190,19 +193,23 @@ NORM = Exercise(
     wrong=(
         Wrong("dx", lambda v: v.rstd * v.g, "mu and rstd move when x moves: how many ways does x reach y?",
               "row sums are not 0, and something lies along xhat.", 6),
-        Wrong("dx", lambda v: v.rstd * (v.g - v.along), MEAN, "row sums are not 0, nothing lies along xhat.", 7),
+        Wrong("dx", lambda v: v.rstd * (v.g - v.along), MEAN,
+              "row sums are not 0, nothing lies along xhat.", 7),
         Wrong("dx", lambda v: v.rstd * (v.g - v.mean), VARIANCE,
               "row sums are 0, but something lies along xhat.", 8),
         Wrong("dx", lambda v: v.rstd * (v.dy - v.dy.mean(1, keepdims=True)
                                         - v.xhat * (v.dy * v.xhat).mean(1, keepdims=True)),
               "dy reaches xhat through one more multiplication: by what?",
               "row sums are 0, nothing lies along xhat, and yet the numbers differ.", 9),
-        Wrong("dx", lambda v: v.dx * v.rstd, "Which number is there one of per row, and how often does it count?",
+        Wrong("dx", lambda v: v.dx * v.rstd,
+              "Which number is there one of per row, and how often does it count?",
               row=10),
-        Wrong("dx", lambda v: v.dx / v.rstd, "Which number is there one of per row, and how often does it count?",
+        Wrong("dx", lambda v: v.dx / v.rstd,
+              "Which number is there one of per row, and how often does it count?",
               row=10),
         Wrong("dx", lambda v: v.rstd * (v.g - v.g.mean(0) - v.xhat * (v.g * v.xhat).mean(0)),
-              "Which axis did the forward average over?", "row sums are not 0, something lies along xhat.", 11),
+              "Which axis did the forward average over?", "row sums are not 0, something lies along xhat.",
+              11),
         Wrong("dx", lambda v: v.rstd * (v.g - v.C * v.mean - v.C * v.along),
               "Are these means, or sums? What did the forward take?",
               lambda v: f"what is taken off is C = {v.C} times too large."),
@@ -220,8 +227,10 @@ NORM = Exercise(
     rules=norm_rules,
     hints=(
         "x reaches y by three ways: itself, the mean of its row, the variance of its row.",
-        "From dy to dxhat first. Then take away what a constant, and what a stretching of the row, would change.",
-        "dx: rstd (N, 1) times ( (N, C) minus a mean of each row, (N, 1), minus xhat times another such mean ).",
+        "From dy to dxhat first. Then take away what a constant, and what a stretching of the row, would "
+        "change.",
+        "dx: rstd (N, 1) times ( (N, C) minus a mean of each row, (N, 1), minus xhat times another such "
+        "mean ).",
     ),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ TOTAL = "N + S P"
 
 
 def rows_sizes(rng):
-    """P virtual rows, S = 3 sequences or more of unlike lengths, the last the shortest; N of them in all."""
+    """P virtual rows, S = 3 sequences or more, of unlike lengths; N rows of text in all."""
     draw = different("PCS", 2, 6)
     while True:
         sizes = draw(rng)
@@ -49,11 +49,14 @@ def shared(tensor, dx, questions=""):
     """The wrong answers for a tensor whose rows stand before all sequences; dx: the upstream that it is of."""
     up = lambda v: getattr(v, dx)
     return (
-        Wrong(tensor, lambda v: firsts(v, up(v))[0], "The same rows stand before each sequence: who else sends?",
+        Wrong(tensor, lambda v: firsts(v, up(v))[0],
+              "The same rows stand before each sequence: who else sends?",
               "it is what the first sequence sends.", 54),
-        Wrong(tensor, lambda v: firsts(v, up(v))[-1], "The same rows stand before each sequence: who else sends?",
+        Wrong(tensor, lambda v: firsts(v, up(v))[-1],
+              "The same rows stand before each sequence: who else sends?",
               "it is what the last sequence sends.", 54),
-        Wrong(tensor, lambda v: sum(firsts(v, up(v))) / v.S, "Is anything averaged over the sequences in the forward?",
+        Wrong(tensor, lambda v: sum(firsts(v, up(v))) / v.S,
+              "Is anything averaged over the sequences in the forward?",
               row=55),
         Wrong(tensor, lambda v: sum(behind(v, up(v))), WHERE, "it is the rows behind each text.", 56),
         Wrong(tensor, lambda v: sum(up(v)[s * v.P : (s + 1) * v.P] for s in range(v.S)), WHERE,
@@ -69,7 +72,8 @@ def text_alone(tensor, dx):
     up = lambda v: getattr(v, dx)
     return (
         Wrong(tensor, lambda v: cut(v, up(v)), WHERE, "the rows of the text are shifted by P.", 56),
-        Wrong(tensor, lambda v: up(v)[v.S * v.P :], WHERE, "the first S P rows are taken off, all in one.", 56),
+        Wrong(tensor, lambda v: up(v)[v.S * v.P :], WHERE, "the first S P rows are taken off, all in one.",
+              56),
         Wrong(tensor, lambda v: up(v), "This is the gradient of the text alone: which rows are not text?",
               "it holds the virtual rows, too.", 57),
         Wrong(tensor, lambda v: up(v)[v.P :], "How many sequences have virtual rows in front?",
@@ -109,7 +113,8 @@ PROMPT = Exercise(
         Wrong("x'", lambda v: np.concatenate([v.E, v.x]), "How many sequences are there in x?",
               "the virtual rows stand before the first sequence alone."),
         Wrong("x'", lambda v: np.concatenate([v.E] * v.S + [v.x]), WHERE, "all virtual rows come first."),
-        Wrong("x'", lambda v: np.concatenate([a for t in np.split(v.x, np.cumsum(v.lengths)[:-1]) for a in (t, v.E)]),
+        Wrong("x'", lambda v: np.concatenate([a for t in np.split(v.x,
+              np.cumsum(v.lengths)[:-1]) for a in (t, v.E)]),
               "Which comes first, the virtual rows or the text?", "the virtual rows stand behind each text."),
     ),
     hints=(
@@ -150,11 +155,12 @@ PREFIX = Exercise(
     wrong=(
         Wrong("dP_k", lambda v: v.dP_v, "Keys and values: which is which?", row=58),
         Wrong("dP_v", lambda v: v.dP_k, "Keys and values: which is which?", row=58),
-        Wrong("K'", lambda v: getattr(v, "V_"), "Keys and values: which is which?", row=58),
-        Wrong("V'", lambda v: getattr(v, "K_"), "Keys and values: which is which?", row=58),
+        Wrong("K'", lambda v: v.V_, "Keys and values: which is which?", row=58),
+        Wrong("V'", lambda v: v.K_, "Keys and values: which is which?", row=58),
         *(w._replace(row=58) for w in shared("dP_k", "dy_k") + shared("dP_v", "dy_v")),
         *(w._replace(row=58) for w in text_alone("dK", "dy_k") + text_alone("dV", "dy_v")),
-        Wrong("share", lambda v: np.zeros(()), "What is e^0?", "it is 0, as if zeros were no keys at all.", 59),
+        Wrong("share", lambda v: np.zeros(()), "What is e^0?", "it is 0, as if zeros were no keys at all.",
+              59),
         Wrong("share", lambda v: 1 / (1 + np.exp(v.s).sum()), "How many keys of zeros are there?",
               "it is the share of one key."),
         Wrong("share", lambda v: v.P / (v.P + len(v.s)), "What is the weight of a key whose score is not 0?",
@@ -167,7 +173,8 @@ PREFIX = Exercise(
     hints=(
         "Keys and values go the same way as the embeddings of exercise 12, each with rows of its own.",
         "prepend, twice; prepend_backward, twice. For the share: softmax over P zeros and the n scores.",
-        "K' and V' (N + S P, C);   dP_k, dP_v (P, C);   the share: weight of the zeros over the weight of all.",
+        "K' and V' (N + S P, C);   dP_k, dP_v (P, C);   the share: weight of the zeros over the weight of "
+        "all.",
     ),
 )  # fmt: skip
 
@@ -198,7 +205,8 @@ def encoder_inside(v):
 def below(dpre):
     """The wrong dE, dW_0 and db_0 that a wrong gradient of pre, (values) -> (P, K), makes."""
     return (
-        ("dE", lambda v: dpre(v) @ v.W_0.T), ("dW_0", lambda v: v.E.T @ dpre(v)), ("db_0", lambda v: dpre(v).sum(0)),
+        ("dE", lambda v: dpre(v) @ v.W_0.T), ("dW_0", lambda v: v.E.T @ dpre(v)),
+        ("db_0", lambda v: dpre(v).sum(0)),
     )  # fmt: skip
 
 
@@ -222,9 +230,11 @@ ENCODER = Exercise(
           for name, make in below(lambda v: v.df * (v.pre > 0))),
         Wrong("dW_2", lambda v: v.pre.T @ v.dtable, "W_2 multiplies what: f, or what f is of?",
               "it is made of E W_0 + b_0."),
-        Wrong("dW_2", lambda v: v.dtable.T @ v.f, "Rows and columns have changed places: W is stored (in, out).",
+        Wrong("dW_2", lambda v: v.dtable.T @ v.f,
+              "Rows and columns have changed places: W is stored (in, out).",
               "the numbers are right, turned."),
-        *(Wrong(name, lambda v, name=name: getattr(v, name) / v.P, "Is anything averaged over the rows in the forward?")
+        *(Wrong(name, lambda v, name=name: getattr(v, name) / v.P,
+                "Is anything averaged over the rows in the forward?")
           for name in ("dW_0", "db_0", "dW_2", "db_2")),
     ),
     hints=(

@@ -1,9 +1,10 @@
 r"""A derivative by differences: the heart of every gradient check.
 
-    df/dt = ( 8 (f(h) - f(-h)) - (f(2h) - f(-2h)) ) / (12 h),    f(t) = f() while array holds array + t direction
+    df/dt = ( 8 (f(h) - f(-h)) - (f(2h) - f(-2h)) ) / (12 h)        f(t): f() while array holds
+                                                                    array + t direction
 
-f() takes no argument: it reads `array`, the very object. So its contents move, and at the end they are what they
-were, to the bit. The example, on 2 x 2 numbers: the sum of squares, moved along the first entry.
+f() takes no argument: it reads `array`, the very object. So its contents move, and at the end they are what
+they were, to the bit. The example, on 2 x 2 numbers: the sum of squares, moved along the first entry.
 
     >>> array = np.array([[3.0, 1], [2, 4]])
     >>> direction = np.array([[1.0, 0], [0, 0]])

@@ -1,6 +1,7 @@
 r"""The backward of a layer norm: its mean and its variance depend on x.
 
-    xhat = (x - mu) rstd,   y = xhat w + b        mu, rstd = 1/sqrt(var + eps): of each row of x (N, C); w, b (C,)
+    xhat = (x - mu) rstd,    rstd = 1/sqrt(var + eps)        of each row of x (N, C)
+    y = xhat w + b                                          w, b (C,)
 
 mu is the mean of a row, var the mean of (x - mu)^2. From dy (N, C) come dx (N, C), dw (C,) and db (C,).
 The example, on 2 x 2 numbers: with two columns xhat is +-1, and nothing is left for dx.

@@ -2,8 +2,8 @@ r"""LoRA: a low-rank change beside a frozen weight, forward and backward.
 
     y = x W + b + s (x A) B        W (I, O), b (O,) frozen;  A (I, R), B (R, O) train;  s = alpha / R
 
-The forward keeps what the backward needs, in a cache of your own. From dy (N, O) come dx (N, I), dA (I, R) and
-dB (R, O). The example, on 2 x 2 numbers; R = 1, so s = alpha:
+The forward keeps what the backward needs, in a cache of your own. From dy (N, O) come dx (N, I), dA (I, R)
+and dB (R, O). The example, on 2 x 2 numbers; R = 1, so s = alpha:
 
     >>> x, W, b = np.array([[1.0, 2], [3, 4]]), np.eye(2), np.array([0.0, 0])
     >>> A, B = np.array([[1.0], [1]]), np.array([[1.0, 2]])

@@ -2,9 +2,9 @@ r"""LoRA merged into the weight, and taken out again.
 
     W' = W + s A B        W (I, O), A (I, R), B (R, O), s a number
 
-With W' a plain linear layer gives what LoRA gave beside W. Write `merge`, `unmerge` (W' -> W), and the proof: the
-largest |difference| between the outputs of x W' and of x W + s (x A) B. Arrays that are given stay as they are.
-The example, on 2 x 2 numbers:
+With W' a plain linear layer gives what LoRA gave beside W. Write `merge`, `unmerge` (W' -> W), and the
+proof: the largest |difference| between the outputs of x W' and of x W + s (x A) B. Arrays that are given
+stay as they are. The example, on 2 x 2 numbers:
 
     >>> W, A, B = np.eye(2), np.array([[1.0], [1]]), np.array([[1.0, 2]])
     >>> merge(W, A, B, 2.0).tolist()

@@ -2,9 +2,9 @@ r"""Prompt tuning: the same learned rows in front of every sequence.
 
     x'_s = [E ; x_s]        E (P, C) trains;  x (N, C): the S sequences, one after another;  x' (N + S P, C)
 
-`lengths` has the rows of each sequence; they add up to N. Write both directions; the cache is your own. From
-dx' (N + S P, C) come dx (N, C), of the text alone, and dE (P, C). The example, on 2 x 2 numbers: E is one row, and
-there are two sequences of one row each.
+`lengths` has the rows of each sequence; they add up to N. Write both directions; the cache is your own.
+From dx' (N + S P, C) come dx (N, C), of the text alone, and dE (P, C). The example, on 2 x 2 numbers: E is
+one row, and there are two sequences of one row each.
 
     >>> x, E = np.array([[1.0, 2], [3, 4]]), np.array([[9.0, 8]])
     >>> longer, cache = prepend(E, x, [1, 1])

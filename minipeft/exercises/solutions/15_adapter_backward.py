@@ -1,9 +1,10 @@
 r"""The backward of a bottleneck adapter (Pfeiffer's).
 
-    h' = h + f(x + h),    f(u) = s (relu(u D + d) U + e)        x, h (N, C);  D (C, R), d (R,);  U (R, C), e (C,)
+    h' = h + f(x + h)                     x, h (N, C)
+    f(u) = s (relu(u D + d) U + e)        D (C, R), d (R,);  U (R, C), e (C,);  s a number
 
-x is the residual stream before the sublayer, h the sublayer's output. From dh' (N, C) come dh and dx (N, C), and
-the gradients of D, d, U and e. The example, on 2 x 2 numbers; R = 1, s = 2:
+x is the residual stream before the sublayer, h the sublayer's output. From dh' (N, C) come dh and dx (N,
+C), and the gradients of D, d, U and e. The example, on 2 x 2 numbers; R = 1, s = 2:
 
     >>> x, h = np.array([[1.0, 0], [0, 1]]), np.array([[0.0, 1], [-3, 0]])
     >>> D, d, U, e = np.array([[1.0], [1]]), np.array([0.0]), np.array([[1.0, 2]]), np.array([0.0, 0])

@@ -1,19 +1,20 @@
 r"""A method of your own: anything that changes what a frozen layer does, and trains little.
 
-Write a class `Mine`: `init` makes its tensors, `linear` changes what leaves a linear layer, `linear_backward` is
-the derivative. The file's solution, to give an idea, puts a small square matrix between two frozen random ones:
+Write a class `Mine`: `init` makes its tensors, `linear` changes what leaves a linear layer,
+`linear_backward` is the derivative. The file's solution, to give an idea, puts a small square matrix
+between two frozen random ones:
 
     y' = y + (x A) M B        A (I, R), B (R, O) random, never trained;  M (R, R) trains, 0 at first
 
-Tensors are named by where they act: "h.0.attn.c_attn.mine_M". docs/add-a-method.md has one method step by step;
-minipeft/methods/base.py has the other sites. On 2 x 2 numbers, what its middle does:
+Tensors are named by where they act: "h.0.attn.c_attn.mine_M". docs/add-a-method.md has one method step by
+step; minipeft/methods/base.py has the other sites. On 2 x 2 numbers, what its middle does:
 
     >>> x, A, M, B = np.eye(2), np.array([[1.0], [2]]), np.array([[3.0]]), np.array([[1.0, 1]])
     >>> ((x @ A) @ M @ B).tolist()
     [[3.0, 3.0], [6.0, 6.0]]
 
-`minipeft check 19` checks gradients, that the base stays frozen, that training lowers the loss, and that an adapter
-comes back from its file.
+`minipeft check 19` checks gradients, that the base stays frozen, that training lowers the loss, and that an
+adapter comes back from its file.
 """
 
 from dataclasses import dataclass
