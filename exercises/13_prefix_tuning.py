@@ -14,7 +14,7 @@ score is 0. The example, on 2 x 2 numbers: one sequence of two rows, a prefix of
     >>> dk, dv, grads = prefix_backward(dK, 10 * dK, cache)
     >>> dk.tolist(), grads["prefix_key"].tolist(), grads["prefix_value"].tolist()
     ([[3.0, 4.0], [5.0, 6.0]], [[1.0, 2.0]], [[10.0, 20.0]])
-    >>> zero_share(np.array([0.0, 0]), P=2)
+    >>> float(zero_share(np.array([0.0, 0]), P=2))
     0.5
 
 In the package: minipeft/methods/keys_values/prefix_tuning.py.

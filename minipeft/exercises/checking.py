@@ -31,8 +31,9 @@ class Report:
 def check(exercise, *functions):
     """Check functions of your own, from a notebook: `check("10", lora, lora_backward)`. -> is it right?
 
-    It prints why not. exercise: its number, name or path. functions: those that the exercise leaves open, in its order or by
-    their names; what the exercise gives is taken from it. Raises InputError for another number of them.
+    It prints what is right, and why a wrong number is wrong. exercise: its number, name or path. functions:
+    those that the exercise leaves open, in its order or by their names; what it gives is taken from it.
+    Raises InputError for another number of them.
     """
     exercise = find(exercise)
     if len(functions) != len(exercise.holes):
@@ -69,10 +70,15 @@ def look_at(exercise, functions):
         return Report(False, list(told.lines))
 
 
-def looked_at(exercise, functions):
+def looked_at(exercise, functions, seeds=PROBES):
     """Lines on functions that are right in all. Raises Told, with the cause, where they are not."""
-    probes = [exercise.truth(exercise.draw(seed)) for seed in PROBES]
+    probes = [exercise.truth(exercise.draw(seed)) for seed in seeds]
     results = [run(exercise, functions, v, quiet=k > 0) for k, v in enumerate(probes)]
+    return judged(exercise, functions, probes, results)
+
+
+def judged(exercise, functions, probes, results):
+    """The same, of what the functions gave on each probe."""
     wrong = {}
     for name in shapes(exercise.outputs):
         yours, true = [r[name] for r in results], [v.true[name] for v in probes]
@@ -83,7 +89,7 @@ def looked_at(exercise, functions):
     right = [name for name in shapes(exercise.outputs) if name not in wrong]
     if wrong:
         raise Told(*told_of(exercise, functions, forward or wrong, right))
-    lines = [f"right: {', '.join(right)}, on {len(PROBES)} probes."]
+    lines = [f"right: {', '.join(right)}, on {len(probes)} probes."]
     if exercise.of:
         worst = max(differences(exercise, functions, probes[0], name) for name in exercise.of)
         if worst > TOLERANCE:

@@ -171,38 +171,39 @@ def turned(seen):
     return None
 
 
+def lines_of(seen):
+    """("row", (yours, true) row by row, for each probe), and the same of columns, of a matrix."""
+    turns = [("row", lambda a: a), ("column", lambda a: a.T)][: min(2, seen.true[0].ndim)]
+    return [(word, [list(zip(turn(g), turn(t), strict=True)) for g, t in seen.pairs]) for word, turn in turns]
+
+
 def factor_by_line(seen):
     """A factor of its own for each row or column."""
-    for word, turn in (("row", False), ("column", True)):
-        lines = [list(zip(*((a.T if turn else a) for a in pair), strict=True)) for pair in seen.pairs]
-        if any(t.ndim != 2 or min(t.shape) < 2 for t in seen.true):
-            return None
+    if any(t.ndim != 2 or min(t.shape) < 2 for t in seen.true):
+        return None
+    for word, lines in lines_of(seen):
         factors = [ratio(g, t) for pairs in lines for g, t in pairs]
         if None not in factors:
             first = ", ".join(number(k) for k in factors[: min(3, len(lines[0]))])
             return Finding(
-                f"each {word} has a factor of its own: {first} ...",
-                (f"What is there one of per {word}?",),
+                f"each {word} has a factor of its own: {first} ...", (f"What is there one of per {word}?",)
             )
     return None
 
 
 def some_lines(seen):
     """Some rows or columns wrong, or zero, and the others right."""
-    for word, turn in (("row", False), ("column", True)):
-        if any(t.ndim == 0 or (turn and t.ndim < 2) for t in seen.true):
-            return None
-        lines = [list(zip(*((a.T if turn else a) for a in pair), strict=True)) for pair in seen.pairs]
+    for word, lines in lines_of(seen):
         right = [[close(g, t) for g, t in pairs] for pairs in lines]
         if all(any(each) and not all(each) for each in right):
             wrong = [i for i, ok in enumerate(right[0]) if not ok]
-            zero = all(not g.any() for pairs, oks in zip(lines, right, strict=True)
-                       for (g, _), ok in zip(pairs, oks, strict=True) if not ok)  # fmt: skip
-            what = f"{word if seen.true[0].ndim > 1 else 'entry'} {', '.join(map(str, wrong))}"
-            return Finding(
-                f"of {len(right[0])}, {what} {'zero' if zero else 'wrong'}, the others right.",
-                ("What sets them apart from the others?",),
-            )
+            zero = not any(
+                g.any() for pairs, oks in zip(lines, right, strict=True)
+                for (g, _), ok in zip(pairs, oks, strict=True) if not ok
+            )  # fmt: skip
+            word = word if seen.true[0].ndim > 1 else "entry"
+            said = f"{word} {', '.join(map(str, wrong))} {'zero' if zero else 'wrong'}, the others right"
+            return Finding(f"of {len(right[0])}, {said}.", ("What sets them apart from the others?",))
     return None
 
 

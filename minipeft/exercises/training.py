@@ -123,9 +123,8 @@ def move(v, which, corrected=True, coupled=False, eps_inside=False, first=1, dec
     b1, b2 = (v.b2, v.b1) if swap else (v.b1, v.b2)
     p, m, u = v.p, 0 * v.p, 0 * v.p
     wd = 0.0 if which == "tiny" else v.wd
-    for t, g in enumerate(
-        {"still": [0 * v.p], "tiny": [1e-7 * v.g1]}.get(which, [v.g1, v.g2][:which]), first
-    ):
+    gradients = {1: [v.g1], 2: [v.g1, v.g2], "still": [0 * v.p], "tiny": [1e-7 * v.g1]}[which]
+    for t, g in enumerate(gradients, first):
         g = g + wd * p if coupled else g
         m, u = b1 * m + (1 - b1) * g, b2 * u + (1 - b2) * np.abs(g) ** power
         mh, uh = (m / (1 - b1**t), u / (1 - b2**t)) if corrected else (m, u)

@@ -41,12 +41,11 @@ def cut(v, dx):
     return np.concatenate([dx[a : a + n] for a, n in zip(begins(v), v.lengths, strict=True)])
 
 
-SAME = "The same rows stand before {S} sequences: how many contributions do they receive?"
 WHERE = "Where do the virtual rows of sequence 2 begin?"
 
 
-def shared(tensor, dx, questions=""):
-    """The wrong answers for a tensor whose rows stand before all sequences; dx: the upstream that it is of."""
+def shared(tensor, dx):
+    """The wrong answers for a tensor whose rows stand before all sequences; dx: the upstream gradient."""
     up = lambda v: getattr(v, dx)
     return (
         Wrong(tensor, lambda v: firsts(v, up(v))[0],

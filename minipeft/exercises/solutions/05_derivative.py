@@ -8,7 +8,7 @@ they were, to the bit. The example, on 2 x 2 numbers: the sum of squares, moved 
 
     >>> array = np.array([[3.0, 1], [2, 4]])
     >>> direction = np.array([[1.0, 0], [0, 0]])
-    >>> round(derivative(lambda: (array * array).sum(), array, direction, 0.01), 6)
+    >>> round(float(derivative(lambda: (array * array).sum(), array, direction, 0.01)), 6)
     6.0
     >>> array.tolist()
     [[3.0, 1.0], [2.0, 4.0]]

@@ -11,7 +11,7 @@ stay as they are. The example, on 2 x 2 numbers:
     [[3.0, 4.0], [2.0, 5.0]]
     >>> unmerge(merge(W, A, B, 2.0), A, B, 2.0).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
-    >>> largest_difference(np.array([[1.0, 2], [3, 4]]), W, W, A, B, 2.0)
+    >>> float(largest_difference(np.array([[1.0, 2], [3, 4]]), W, W, A, B, 2.0))
     28.0
 
 In the package: minipeft/methods/linear/lora.py, merge and unmerge.
