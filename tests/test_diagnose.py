@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 from exercise_answers import answered, changed, with_values
+from unforeseen import UNFORESEEN
 
 from minipeft.exercises.checking import PROBES
 from minipeft.exercises.diagnose import close
@@ -108,3 +109,12 @@ def test_without_a_cause_there_is_a_picture_and_no_guess():
 
     said, _ = with_values("10", odd)
     assert "?" not in said and " x" in said and "yours" in said and len(said.splitlines()) < 14
+
+
+@pytest.mark.parametrize("case", UNFORESEEN, ids=lambda case: case[0])
+def test_a_mistake_that_was_not_foreseen_gets_the_right_question_or_none(case):
+    _, number, questions, code = case
+    report = answered(number, "import numpy as np\n" + code)
+    assert not report.ok and len(report.lines) <= 9, report
+    assert [line.strip() for line in report.lines if line.strip().endswith("?")] == questions, report
+    assert questions or "yours" in str(report) or "line " in str(report), report

@@ -15,6 +15,7 @@ from .own import look_at_own
 from .running import Told, load, namespace, run
 
 PROBES = (0, 1, 2)  # seeds: sizes and numbers differ, so that what holds on all three is no accident
+MOST = 2  # causes that are told at once
 
 
 @dataclass
@@ -114,25 +115,29 @@ def well_formed(name, value, v):
 
 
 def told_of(exercise, functions, wrong, right):
-    """Lines: what is right, and for each wrong result the fact and its question; equal ones together."""
-    lines = [f"right: {', '.join(right)}"] if right else []
-    causes = {}
+    """Lines: what is right; for each wrong result the fact and its question, equal ones together."""
+    causes, unseen = {}, []
     for name, seen in wrong.items():
         found = diagnose(seen)
         if found is None:
-            causes[name] = (picture(seen), [name])
+            unseen.append(name)
             continue
-        asked = list(found.questions)
+        asked = found.questions
         if len(asked) > 1:
-            asked = ["Several causes give these numbers:", *(f"- {question}" for question in asked)]
-        said = [found.fact, *asked]
-        if exercise.of and name in exercise.of and follows_forward(exercise, functions, seen):
-            said.insert(1, "It is the exact derivative of the forward.")
-        causes.setdefault(tuple(said), (said, []))[1].append(name)
-    for (fact, *rest), names in list(causes.values())[:3]:
+            asked = ("Several causes give these numbers:", *(f"- {question}" for question in asked))
+        exact = exercise.of and name in exercise.of and follows_forward(exercise, functions, seen)
+        said = (found.fact, *(["It is the exact derivative of the forward."] if exact else []), *asked)
+        causes.setdefault(said, []).append(name)
+    lines, shown = [f"right: {', '.join(right)}"] if right else [], []
+    for (fact, *rest), names in list(causes.items())[:MOST]:
         lines += [f"{', '.join(names)}: {fact}", *(f"    {line}" for line in rest)]
-    if len(causes) > 3:
-        lines.append(f"(and {len(causes) - 3} more: these first)")
+        shown += names
+    if unseen and len(causes) < MOST:
+        first, *rest = picture(wrong[unseen[0]])
+        lines += [f"{unseen[0]}: {first}", *(f"    {line}" for line in rest)]
+        shown += unseen[:1]
+    if left := [name for name in wrong if name not in shown]:
+        lines.append(f"wrong, too: {', '.join(left)}")
     return lines
 
 

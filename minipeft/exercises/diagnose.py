@@ -5,6 +5,7 @@ show by themselves. Where nothing fits, nothing is guessed: `picture` shows whic
 """
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +16,11 @@ CLOSE = 1e-9  # relative to the largest entry: float64 rounding is 1e-16, the sm
 
 
 class Finding(NamedTuple):
-    """fact: what the numbers show. questions: where to look; "" where the numbers say it all."""
+    """fact: what the numbers show. questions: where to look. exact: does the fact say all that differs?"""
 
     fact: str
     questions: tuple
+    exact: bool = True
 
 
 @dataclass
@@ -52,7 +54,7 @@ def diagnose(seen):
     found = next(filter(None, (feature(seen) for feature in FEATURES)), None)
     known = [wrong for wrong in seen.exercise.wrong if wrong.tensor == seen.name and is_this(wrong, seen)]
     if not known:
-        return found
+        return found if found and found.exact else known_but_for_a_factor(seen) or found
     said = [wrong.fact(seen.v[0]) if callable(wrong.fact) else wrong.fact for wrong in known]
     fact = next(filter(None, said), None) or (found.fact if found else "these numbers have a known cause.")
     return Finding(fact, tuple(dict.fromkeys(wrong.question for wrong in known)))
@@ -61,6 +63,34 @@ def diagnose(seen):
 def is_this(wrong: Wrong, seen):
     """Does the learner's value have the numbers of a known wrong answer, on every probe?"""
     return all(close(g, wrong.make(v)) for g, v in zip(seen.yours, seen.v, strict=True))
+
+
+def known_but_for_a_factor(seen):
+    """Two mistakes at once: a known wrong answer, or another tensor's value, and a factor for all of it."""
+    others = [
+        Wrong(seen.name, lambda v, name=name: v.true[name], f"What sets {seen.name} apart from {name}?",
+              f"these are the numbers of {name}.")
+        for name in seen.v[0].true if name != seen.name
+    ]  # fmt: skip
+    known = [wrong for wrong in seen.exercise.wrong if wrong.tensor == seen.name and wrong.fact]
+    found = times_a_factor(known, seen) or times_a_factor(others, seen)
+    if len({wrong.question for wrong, _ in found}) != 1:
+        return None
+    wrong, factors = found[0]
+    fact = wrong.fact(seen.v[0]) if callable(wrong.fact) else wrong.fact
+    factor = f"a factor {number(factors[0])}{named(factors, seen)} for all"
+    return Finding(f"two things at once: {factor}; and {fact}", (wrong.question,))
+
+
+def times_a_factor(wrongs, seen):
+    """[(wrong, its factor on each probe)] for those that the learner's value is a multiple of, everywhere."""
+    found = []
+    for wrong in wrongs:
+        pairs = [(g, np.asarray(wrong.make(v))) for g, v in zip(seen.yours, seen.v, strict=True)]
+        if all(g.shape == w.shape and w.size > 3 for g, w in pairs):
+            factors = [ratio(g, w) for g, w in pairs]
+            found += [] if None in factors else [(wrong, factors)]
+    return found
 
 
 # --------------------------------------------------------- what the numbers show: each a Finding or None
@@ -203,7 +233,7 @@ def some_lines(seen):
             )  # fmt: skip
             word = word if seen.true[0].ndim > 1 else "entry"
             said = f"{word} {', '.join(map(str, wrong))} {'zero' if zero else 'wrong'}, the others right"
-            return Finding(f"of {len(right[0])}, {said}.", ("What sets them apart from the others?",))
+            return Finding(f"of {len(right[0])}, {said}.", ("What sets them apart from the others?",), False)
     return None
 
 
@@ -224,7 +254,7 @@ def rules_broken(seen):
     if not broken:
         return None
     return Finding(
-        f"of the true value it holds that {'; and that '.join(broken)}; not here.", ("Why must it?",)
+        f"of the true value it holds that {'; and that '.join(broken)}; not here.", ("Why must it?",), False
     )
 
 
@@ -249,29 +279,36 @@ def number(k):
 
 
 def named(factors, seen):
-    """ " = 1/s" where the factors, one for each probe, are made of a constant that has a name; else ""."""
-    names = (*seen.exercise.constants, *(k for k in seen.v[0].sizes if k.isidentifier()))
-    forms = {"{}": 1, "1/{}": -1, "sqrt({})": 0.5, "1/sqrt({})": -0.5, "{}^2": 2, "1/{}^2": -2}
-    made = [
-        sign + form.format(name)
-        for sign, turn in (("", 1), ("-", -1)) for name in names for form, power in forms.items()
-        if all(np.isclose(k, turn * getattr(v, name) ** power, rtol=1e-9, atol=0)
-               for k, v in zip(factors, seen.v, strict=True))
+    """ " = 1/s" where the factors, one for each probe, are made of numbers that have a name; else ""."""
+    made = [made_of(seen.exercise.constants, v) for v in seen.v]
+    said = [
+        name for name in made[0]
+        if all(np.isclose(k, m[name], rtol=1e-9, atol=0) for k, m in zip(factors, made, strict=True))
     ]  # fmt: skip
-    return f" = {' or '.join(made)}" if made else ""
+    return f" = {' or '.join(said)}" if said else ""
+
+
+def made_of(constants, v):
+    """{"1/s": value, "-sqrt(D)": ..., "C/N": ...}: what a factor may be."""
+    sizes = {letter: n for letter, n in v.sizes.items() if letter.isidentifier()}
+    forms = {"{}": 1, "1/{}": -1, "sqrt({})": 0.5, "1/sqrt({})": -0.5, "{}^2": 2, "1/{}^2": -2}
+    named = sizes | {name: getattr(v, name) for name in constants}
+    made = {form.format(name): n**power for name, n in named.items() for form, power in forms.items()}
+    for a, b in permutations(sizes, 2):
+        made |= {f"{a}/{b}": sizes[a] / sizes[b], f"sqrt({a}/{b})": (sizes[a] / sizes[b]) ** 0.5}
+    return made | {f"-{name}": -value for name, value in made.items()}
 
 
 def picture(seen):
-    """Lines that show which entries are right, and three that are not."""
+    """Lines that show which entries are right, and some that are not."""
     g, t = seen.pairs[0]
     if g.ndim == 0:
         return [f"yours {float(g):.6g}, true {float(t):.6g}"]
     right = np.abs(g - t) <= CLOSE * np.abs(t).max()
     lines = [f"{right.sum()} of {right.size} entries are right."]
-    grid = ["".join(" ." if ok else " x" for ok in row) for row in np.atleast_2d(right)] if g.ndim < 3 else []
-    if right.any() and len(grid) <= 8:
-        lines += grid
-    for index in np.argwhere(~right)[:3]:
+    if right.any() and len(right) <= 8:
+        lines += ["".join(" ." if ok else " x" for ok in row) for row in np.atleast_2d(right)]
+    for index in np.argwhere(~right)[: 2 if right.any() else 3]:
         at = tuple(int(i) for i in index)
         lines.append(f"[{', '.join(map(str, at))}]  yours {g[at]:8.4f}   true {t[at]:8.4f}")
     return lines

@@ -181,6 +181,10 @@ def shape_of(node, frame):
 
 
 def lettered(error, v):
-    """The message, its shapes as letters: (6,4) -> (N, O)."""
+    """The message, its shapes and sizes as letters: (6,4) -> (N, O)."""
     numbers = lambda found: tuple(int(n) for n in re.findall(r"\d+", found.group()))
-    return re.sub(r"\((\d+,)+\d*\)", lambda found: in_letters(numbers(found), v.sizes), str(error))
+    text = re.sub(r"\((\d+,)+\d*\)", lambda found: in_letters(numbers(found), v.sizes), str(error))
+    if inner := re.search(r"\(size (\d+) is different from (\d+)\)", text):
+        one, other = in_letters([int(inner[2]), int(inner[1])], v.sizes)[1:-1].split(", ")
+        return f"the inner letters of a product must agree, {one} is not {other}."
+    return text
