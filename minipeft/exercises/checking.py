@@ -83,7 +83,8 @@ def judged(exercise, functions, probes, results):
     wrong = {}
     for name in shapes(exercise.outputs):
         yours, true = [r[name] for r in results], [v.true[name] for v in probes]
-        well_formed(name, yours[0], probes[0])
+        for value, v in zip(yours, probes, strict=True):
+            well_formed(name, value, v)
         if not all(close(g, t) for g, t in zip(yours, true, strict=True)):
             wrong[name] = Seen(name, yours, true, probes, exercise)
     forward = {name: seen for name, seen in wrong.items() if name in (exercise.upstream or {})}

@@ -77,19 +77,19 @@ def adamw_calls(v):
     numbers = {"lr": v.lr, "b1": v.b1, "b2": v.b2, "eps": v.eps, "wd": v.wd}
     arguments = lambda p, g, m, u, t, **other: (p, g, m, u, t, *(numbers | other).values())
     zero = np.zeros_like(v.p)
-    p, m, u = yield Call("adamw", arguments(v.p, v.g1, zero, zero, 1), (..., "m", "v"))
+    p, m, u = yield Call("adamw", arguments(v.p, v.g1, zero, zero, 1), ("p", "m", "v"))
     yield moves("the move at step 1", p, v.p)
-    p2, _, _ = yield Call("adamw", arguments(p, v.g2, m, u, 2), ...)
+    p2, _, _ = yield Call("adamw", arguments(p, v.g2, m, u, 2), ("p", ..., ...))
     yield moves("the move at step 2", p2, p)
-    p0, _, _ = yield Call("adamw", arguments(v.p, zero, zero, zero, 1), ...)
+    p0, _, _ = yield Call("adamw", arguments(v.p, zero, zero, zero, 1), ("p", ..., ...))
     yield moves("the move at g = 0", p0, v.p)
-    tiny, _, _ = yield Call("adamw", arguments(v.p, 1e-7 * v.g1, zero, zero, 1, wd=0.0), ...)
+    tiny, _, _ = yield Call("adamw", arguments(v.p, 1e-7 * v.g1, zero, zero, 1, wd=0.0), ("p", ..., ...))
     yield moves("the move at tiny g", tiny, v.p)
 
 
 def moves(name, p, start):
-    """By how much p moved, as a result."""
-    return {name: np.asarray(p) - start}
+    """By how much p moved, as a result; p itself where it has another shape."""
+    return {name: np.asarray(p) - start if np.shape(p) == start.shape else np.asarray(p)}
 
 
 def adamw_reference(v):
