@@ -8,7 +8,7 @@ from exercise_answers import answered, changed, with_values
 from unforeseen import UNFORESEEN
 
 from minipeft.exercises.checking import PROBES
-from minipeft.exercises.diagnose import close
+from minipeft.exercises.features import close
 from minipeft.exercises.named import EXERCISES
 
 

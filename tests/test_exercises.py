@@ -122,6 +122,21 @@ def test_the_table_of_exercises_is_theirs():
         assert row in table, row
 
 
+def test_the_readme_shows_what_the_checker_says():
+    report = answered("10", LACKS_S)
+    example = (FOLDER / "README.md").read_text(encoding="utf-8").split("```")[3].strip().splitlines()
+    assert example[1:] == report.lines
+    path = f"exercises/{EXERCISES['10'].name}.py"
+    assert example[0] == f"10  {path}: {files.first_line(ROOT / path)}"
+
+
+LACKS_S = """
+def lora_backward(dy, cache):
+    x, h, W, A, B, s = cache
+    dh = dy @ B.T
+    return dy @ W.T + s * dh @ A.T, {"lora_A": x.T @ dh, "lora_B": h.T @ dy}
+"""
+
 # ---------------------------------------------------------------------------------------- probes hide nothing
 
 

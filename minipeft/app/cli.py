@@ -213,7 +213,7 @@ def check_options(p):
     what.add_argument("--watch", action="store_true", help="check again whenever the file is saved")
     what.add_argument("--hint", action="store_true", help="the next of three hints")
     what.add_argument("--solution", action="store_true", help="show the lines that were to be written")
-    what.add_argument("--copy", metavar="FOLDER", help="write the exercises' files; those there are stay")
+    what.add_argument("--copy", metavar="FOLDER", help="write the exercises' files; those that exist stay")
 
 
 def bench_options(p):
