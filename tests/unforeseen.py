@@ -1,4 +1,4 @@
-"""Wrong answers written without a look at the known ones, and the questions that the checker asks of each.
+"""Wrong answers that were written after the checker, not from its list, and the questions it asks of each.
 
 (what is wrong, exercise, questions, code). No question: no cause is seen, and the checker shows which entries
 are right. "2x": two mistakes at once. Each question was read, and leads to the mistake or to a part of it.
