@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from .backend import xp_of
 from .errors import InputError
 from .files.tensors import unload
 from .methods import Chain, Method
 from .methods.about import check_pairs
+from .settings import seeded
 from .speed.quantized import check_can_train
 from .step import depth
 
@@ -50,7 +49,7 @@ class Attached:
                 f"the model has {model.config.n_positions} positions"
             )
         xp = xp_of(model.weights["wte.weight"])
-        own = method.init(model, np.random.default_rng(seed))
+        own = method.init(model, seeded(seed))
         selected = [name for name in model.weights if method.trains_base(name, model.config)]
         check_can_train(model.weights, selected)
         dtype_of = lambda a: a.dtype if a.dtype.kind in "iu" else model.dtype  # indices stay integers

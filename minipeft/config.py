@@ -20,6 +20,8 @@ class GPT2Config:
     layer_norm_epsilon: float = 1e-5
     tie_word_embeddings: bool = True
     eos_token_id: int | None = None  # ends a text; None: the last id of the vocabulary
+    bos_token_id: int | None = None  # for other software, as the next; None: the same
+    pad_token_id: int | None = None
 
     def __post_init__(self):
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
@@ -30,6 +32,17 @@ class GPT2Config:
         self.n_inner = self.n_inner or 4 * self.n_embd
         if self.eos_token_id is None:
             self.eos_token_id = self.vocab_size - 1
+        if self.bos_token_id is None:
+            self.bos_token_id = self.eos_token_id
+
+    def end_token(self):
+        """eos_token_id. Raises InputError where the vocabulary has no such token."""
+        if not 0 <= self.eos_token_id < self.vocab_size:
+            raise InputError(
+                f"the model's eos_token_id is {self.eos_token_id}, and its vocabulary has "
+                f"{self.vocab_size:,} tokens: set the id of the token that ends a text in config.json"
+            )
+        return self.eos_token_id
 
     def shapes(self):
         """{checkpoint name: shape} of every parameter, in the order of the forward pass."""

@@ -42,6 +42,19 @@ def check_choice(setting, value, known):
         raise SettingError(setting, f"{{}} {value!r} is not known: {choose_from(value, known)}")
 
 
+def whole_characters(text, where):
+    """The text. Raises InputError where it holds half a character (a lone surrogate), which is no text.
+
+    JSON can spell one (\\ud83d), and Python makes them of bytes that are not UTF-8 on the command line.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = ascii(text[error.start])
+        raise InputError(f"{where}: no text: half a character, {half}, at place {error.start + 1}") from None
+    return text
+
+
 def counted(n, what):
     """ "1 step", "2 steps", "1,000 steps"."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -9,6 +9,7 @@ from .backend import like, to_host, xp_of
 from .config import check_sequences
 from .errors import InputError, SettingError
 from .layout import pack_ids
+from .settings import seeded
 
 
 class KVCache:
@@ -127,7 +128,7 @@ def generate_ids(
             beam_search(model, p, max_new_tokens, num_beams, length_penalty, repetition_penalty, adapter)
             for p, adapter in zip(prompts, adapters or [None] * len(prompts), strict=True)
         ]
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
 
     def choose(_, z, so_far):
         z = penalised(z, so_far, repetition_penalty)
@@ -256,27 +257,44 @@ def log_softmax(z):
 # ------------------------------------------------------------------------------------------------- text
 
 
+CONTEXT = 16  # tokens before a text that decide how it is written: with a space, say
+
+
+def continuation(tokenizer, prompt, ids):
+    """The text of the tokens `ids` that follow those of `prompt`. Special tokens are part of it.
+
+    The end of the prompt is decoded, too, and its text cut off: GPT-2's tokens are bytes and need no such
+    care, but in other vocabularies a word has its space by what stands before it.
+    """
+    before = list(prompt[-CONTEXT:])
+    whole = tokenizer.decode([*before, *ids], skip_special_tokens=False)
+    known = tokenizer.decode(before, skip_special_tokens=False)
+    if not whole.startswith(known):  # the prompt ends inside a character
+        return tokenizer.decode(list(ids), skip_special_tokens=False)
+    return whole[len(known) :]
+
+
 class TextStream:
     """Tokens -> text as they come. A character may take several tokens: it comes with the last of them.
 
-    GPT-2's tokens are bytes, so text may be cut wherever a character is whole, and decoded in parts.
+    prompt: the tokens before the first.
     """
 
-    def __init__(self, tokenizer):
-        self.tokenizer, self.waiting = tokenizer, []
+    def __init__(self, tokenizer, prompt=()):
+        self.tokenizer, self.before, self.waiting = tokenizer, list(prompt), []
 
     def add(self, token):
         """-> the text that this token completes; "" inside a character."""
         self.waiting.append(token)
-        text = self.tokenizer.decode(self.waiting)
+        text = self.rest()
         if text.endswith("\N{REPLACEMENT CHARACTER}"):
             return ""
-        self.waiting.clear()
+        self.before, self.waiting = [*self.before[-CONTEXT:], *self.waiting], []
         return text
 
     def rest(self):
         """-> what stands for a character that never became whole."""
-        return self.tokenizer.decode(self.waiting)
+        return continuation(self.tokenizer, self.before, self.waiting)
 
 
 def generate(model, prompt, on_text=None, **options):
@@ -291,9 +309,10 @@ def generate(model, prompt, on_text=None, **options):
     texts = [prompt] if isinstance(prompt, str) else list(prompt)
     prompts = [model.tokenizer.encode(text).ids for text in texts]
     if on_text:
-        stream = TextStream(model.tokenizer)
+        stream = TextStream(model.tokenizer, prompts[0])
         options["on_token"] = lambda _, token: on_text(stream.add(token))
-    outputs = [model.tokenizer.decode(ids) for ids in model.generate_ids(prompts, **options)]
+    outputs = model.generate_ids(prompts, **options)
+    outputs = [continuation(model.tokenizer, p, ids) for p, ids in zip(prompts, outputs, strict=True)]
     if on_text:
         on_text(stream.rest())
     return outputs[0] if isinstance(prompt, str) else outputs

@@ -9,6 +9,7 @@ import numpy as np
 
 from .backend import like, to_host
 from .errors import InputError
+from .settings import seeded
 
 TOLERANCE = 1e-7
 STEPS = (1e-2, 1e-3, 2e-4, 1e-5)  # a large step suffers from curvature and kinks, a small one from rounding
@@ -70,7 +71,7 @@ def gradcheck(model, batch, elements=4, scramble=0.1, seed=0, progress=None):
         raise InputError(
             f"a gradient check needs float64, and this model is {model.dtype}: load it with dtype='float64'"
         )
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     kept = {name: p.copy() for name, p in model.trainable.items()}
     for p in model.trainable.values():
         size = float((p * p).mean()) ** 0.5 or 1.0

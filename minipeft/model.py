@@ -11,6 +11,7 @@ from .files.checkpoint import read_gpt2, write_gpt2
 from .files.tensors import unload
 from .generate import KVCache, generate, generate_ids, logits, next_logits
 from .gpt2 import loss_and_grads
+from .settings import seeded
 from .speed.choose import operations
 from .speed.gradients import Gradients
 from .speed.quantized import Quantized, dequantized, quantizer
@@ -20,13 +21,14 @@ from .step import Step
 class GPT2:
     """A GPT-2: its configuration, its parameters by checkpoint name, its tokenizer (or None).
 
+    beside: {file: text} of what else its folder says to other software; saved again as it is.
     ops: "fast" or "plain", the operations that it computes with: see speed/choose.py.
     The arrays may be read-only: loading maps them from the file.
     """
 
-    def __init__(self, config, weights, tokenizer=None, name=None, ops="fast"):
+    def __init__(self, config, weights, tokenizer=None, name=None, ops="fast", beside=None):
         self.config, self.weights, self.tokenizer, self.name = config, weights, tokenizer, name
-        self.ops = ops
+        self.beside, self.ops = beside or {}, ops
 
     def __repr__(self):
         c = self.config
@@ -36,7 +38,7 @@ class GPT2:
 
     def with_weights(self, weights, config=None):
         """This model with other weights, and of another shape where one is given; all else as it is."""
-        return GPT2(config or self.config, weights, self.tokenizer, self.name, self.ops)
+        return GPT2(config or self.config, weights, self.tokenizer, self.name, self.ops, self.beside)
 
     @classmethod
     def random(cls, size="gpt2", seed=0, dtype="float32", device="cpu", tokenizer=None, ops="fast"):
@@ -45,7 +47,7 @@ class GPT2:
         size: a published name ("gpt2", "gpt2-medium", ...) or a GPT2Config.
         """
         config = size if isinstance(size, GPT2Config) else config_of_size(size)
-        xp, rng = xp_for(device), np.random.default_rng(seed)
+        xp, rng = xp_for(device), seeded(seed)
         weights = {}
         for name, shape in config.shapes().items():
             if len(shape) == 1:
@@ -60,7 +62,8 @@ class GPT2:
     @classmethod
     def from_pretrained(cls, name, dtype="float32", device="cpu", ops="fast"):
         """Load a folder as on the Hugging Face hub, or a published size by name. See `read_gpt2`."""
-        return cls(*read_gpt2(name, dtype, device), name=str(name), ops=ops)
+        *parts, beside = read_gpt2(name, dtype, device)
+        return cls(*parts, name=str(name), ops=ops, beside=beside)
 
     def save_pretrained(self, folder, dtype=None):
         """Write config.json, model.safetensors and tokenizer.json, as `transformers` loads them.
@@ -73,7 +76,7 @@ class GPT2:
                 f"{folder}: the weights are {self.quantization} and the file holds floats: save the model "
                 "that this one was made from, or model.dequantized()"
             )
-        write_gpt2(folder, self.config, self.weights, self.tokenizer, dtype)
+        write_gpt2(folder, self.config, self.weights, self.tokenizer, dtype, self.beside)
 
     def quantized(self, kind):
         """This model with the linear layers' weights in fewer bits, "int8" or "nf4": see `quantize`.

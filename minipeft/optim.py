@@ -64,7 +64,7 @@ class AdamW:
 def clip_grads(grads, max_norm, count=1):
     """Gradients that are sums over `count` tokens become means, and their global norm max_norm at most.
 
-    In place. -> the norm of the means, before it is made smaller.
+    In place. max_norm 0: the norm stays as it is. -> the norm of the means, before it is made smaller.
 
     The scale is max_norm / (norm + 1e-6), as in PyTorch.
     """
@@ -74,7 +74,7 @@ def clip_grads(grads, max_norm, count=1):
         return (g * g).sum(dtype="float64")
 
     norm = math.sqrt(float(sum(for_blocks(square, grads)))) / count  # one number leaves a GPU
-    divide(grads, count * (norm + 1e-6) / max_norm if norm > max_norm else count)
+    divide(grads, count * (norm + 1e-6) / max_norm if norm > max_norm > 0 else count)
     return norm
 
 

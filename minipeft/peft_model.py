@@ -18,6 +18,7 @@ from .methods.linear.combine import combined_adapter
 from .mixed_model import BASE, MixedModel
 from .model import GPT2
 from .optim import divide
+from .settings import seeded
 from .speed.checkpointing import CHECKPOINTED
 from .speed.gradients import Gradients
 from .speed.parallel import map_shards, num_shards
@@ -68,7 +69,7 @@ class PeftModel:
         seed: of what DARE keeps. Raises InputError where these adapters cannot be added up in this way.
         """
         parts = [(name, self.adapter(name).method, self.adapter(name).tensors) for name in adapters]
-        rng = np.random.default_rng(seed)
+        rng = seeded(seed)
         method, tensors = combined_adapter(
             parts, weights, combination_type, svd_rank, density, majority_sign_method, rng
         )

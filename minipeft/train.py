@@ -13,14 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
-from .data.batches import batches, load_pairs, orders
-from .errors import InputError, SettingError, counted
+from .data.batches import ON_LONG, batches, load_pairs, orders
+from .errors import InputError, check_choice, counted
 from .files.json_files import atomic, clear_errors, write_json
 from .files.run_folder import run_folder
 from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
 from .resuming.state import SavedRun, read_every, same_run
 from .resuming.stopping import stop_asked
+from .settings import check_fields, check_range
 from .speed.gradients import Gradients
+
+RANGES = {
+    "steps": {"least": 0}, "batch_size": {"least": 1}, "accumulation_steps": {"least": 1},
+    "learning_rate": {"above": 0}, "warmup_steps": {"least": 0}, "weight_decay": {"least": 0},
+    "max_grad_norm": {"least": 0}, "dropout": {"least": 0, "below": 1}, "eval_every": {"least": 0},
+    "patience": {"least": 0}, "seed": {"least": 0}, "skip_bad_steps": {"least": 0},
+}  # fmt: skip
 
 
 @dataclass
@@ -68,20 +76,14 @@ class Training:
     skip_bad_steps: int = 0
 
     def __post_init__(self):
-        for name in ("batch_size", "accumulation_steps"):
-            if getattr(self, name) < 1:
-                raise SettingError(name, f"{{}} must be 1 or more, not {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise SettingError("learning_rate", f"{{}} must be above 0, not {self.learning_rate}")
-        if not 0 <= self.dropout < 1:
-            raise SettingError("dropout", f"{{}} must be at least 0 and below 1, not {self.dropout}")
+        check_fields(self)
+        for name, limits in RANGES.items():
+            check_range(name, getattr(self, name), **limits)
         schedule_called(self.schedule)
+        check_choice("on_long", self.on_long, ON_LONG)
         read_every(self.save_every)
-        for name in ("steps", "skip_bad_steps"):
-            if getattr(self, name) < 0:
-                raise SettingError(name, f"{{}} must be 0 or more, not {getattr(self, name)}")
-        if self.steps == 0 and not self.epochs > 0:
-            raise SettingError("epochs", f"{{}} must be above 0 where no steps are given, not {self.epochs}")
+        if self.steps == 0:
+            check_range("epochs", self.epochs, above=0)
 
     def steps_for(self, rows):
         """The optimizer steps of a training on so many rows."""

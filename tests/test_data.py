@@ -156,7 +156,7 @@ def test_files_of_every_kind(name, content, rows, tmp_path):
 
 BAD_FILES = [  # name, content, what the error says
     ("a.jsonl", '[\n{"text": "a"}', "line 1: not JSON: Expecting value at column 2: write one object a line"),
-    ("a.jsonl", '{"text": "a", "label": 0.5}', 'line 1: want {"prompt"'),
+    ("a.jsonl", '{"text": "a", "label": 0.5}', 'line 1: "label" must be text'),
     ("a.jsonl", '{"text": "a", "label": " "}', 'line 1: "label" is empty'),
     ("a.jsonl", '{"text": " ", "label": "b"}', 'line 1: "text" is empty'),
     ("a.jsonl", '{"label": "b"}', 'line 1: want {"prompt"'),
@@ -217,3 +217,26 @@ def test_bad_data_is_refused(data, message):
 def test_an_empty_batch_is_refused():
     with pytest.raises(InputError, match="at least one sequence"):
         pack([])
+
+
+def test_half_a_character_is_refused_by_row_and_field(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a", "completion": " b"}\n{"prompt": "hi \\ud83d", "completion": " b"}\n')
+    with pytest.raises(
+        InputError, match=r'line 2: "prompt": no text: half a character, .*ud83d.*, at place 4'
+    ):
+        read_rows(path)
+
+
+def test_a_document_may_be_one_long_field(tmp_path):
+    path, text = tmp_path / "rows.csv", "word " * 30_000
+    path.write_text(f'text\n"{text}"\n"short"\n')
+    assert [row["text"] for row in read_rows(path)] == [text, "short"]
+
+
+def test_a_label_that_is_a_fraction_or_null_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    for label in ("1.0", "null", "[1]"):
+        path.write_text(f'{{"text": "good", "label": {label}}}\n')
+        with pytest.raises(InputError, match=r'line 1: "label" must be text or a whole number, not'):
+            read_rows(path)

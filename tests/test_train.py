@@ -212,8 +212,8 @@ def test_evaluation_is_the_mean_over_labelled_tokens():
         ({"batch_size": 0}, "batch_size must be 1 or more"),
         ({"learning_rate": 0}, "learning_rate must be above 0"),
         ({"steps": -1}, "steps must be 0 or more, not -1"),
-        ({"epochs": 0}, "epochs must be above 0 where no steps are given, not 0"),
-        ({"dropout": 1}, "dropout must be at least 0 and below 1"),
+        ({"epochs": 0}, "epochs must be above 0, not 0"),
+        ({"dropout": 1}, "dropout must be 0 or more and below 1"),
         ({"schedule": "step"}, "schedule 'step' is not known"),
     ],
 )

@@ -3,13 +3,14 @@
 import argparse
 import inspect
 import json
+import math
 import os
 import sys
 
 from ..config import SIZES
 from ..data.batches import ON_LONG
 from ..data.metrics import METRICS
-from ..errors import InputError, SettingError, choose_from, nearest
+from ..errors import InputError, SettingError, choose_from, nearest, whole_characters
 from ..methods import METHODS
 from ..methods.named import method_class
 from ..optim import SCHEDULES
@@ -51,6 +52,8 @@ def main(argv=None):
     """
     args = argparse.Namespace(words=sys.argv[1:] if argv is None else argv)  # a comparison's report says them
     try:
+        for word in args.words:
+            whole_characters(word, ascii(word))
         _, unknown = parser().parse_known_args(args.words, args)
         if unknown:
             args.parser.refuse(unknown)
@@ -81,12 +84,30 @@ def main(argv=None):
 # -------------------------------------------------------------------------------------------- the parser
 
 
+def number(convert, least=-math.inf):
+    """A type of argparse's: a finite number, `least` or more."""
+
+    def read(text):
+        value = convert(text)
+        if not least <= value < math.inf:  # nan is neither
+            wanted = "a finite number" if least == -math.inf else f"{least} or more"
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text}")
+        return value
+
+    read.__name__ = convert.__name__  # help shows it
+    return read
+
+
+whole, positive, finite = number(int, 0), number(int, 1), number(float)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's, but that bad input is an InputError: one line, with the nearest of what there is."""
 
     def error(self, message):
         """Raise InputError with what argparse has to say."""
-        raise InputError(f"{message.removeprefix('argument ')}; see {self.prog} --help")
+        message = message.removeprefix("argument ").replace(": must be", " must be", 1)
+        raise InputError(f"{message}; see {self.prog} --help")
 
     def refuse(self, words):
         """Raise InputError for words that no option or argument takes."""
@@ -164,18 +185,22 @@ def evaluate_options(p):
     """What to score, and how."""
     p.add_argument("--data", help="a file to evaluate on, all of it, instead of a task")
     p.add_argument("--on-long", default="refuse", choices=ON_LONG, help="rows longer than the model")
-    p.add_argument("--seed", type=int, default=0, help="of the rows that --few-shot draws")
+    p.add_argument("--seed", type=whole, default=0, help="of the rows that --few-shot draws")
     instead = p.add_mutually_exclusive_group()
-    instead.add_argument("--few-shot", type=int, metavar="K", help="score it with K training rows in front")
+    instead.add_argument(
+        "--few-shot", type=positive, metavar="K", help="score it with K training rows in front"
+    )
     instead.add_argument("--baseline", choices=("majority", "copying"), help="score this instead of a model")
 
 
 def task_options(p):
     """A task, and which of its rows to print."""
     p.add_argument("name", nargs="?", help=f"a built-in task: {', '.join(TASKS)}; without one, list them")
-    p.add_argument("--show", type=int, nargs="?", const=12, metavar="N", help="print so many rows, or 12")
+    p.add_argument(
+        "--show", type=positive, nargs="?", const=12, metavar="N", help="print so many rows, or 12"
+    )
     p.add_argument("--split", default="test", choices=("train", "validation", "test"), help="of --show")
-    p.add_argument("--seed", type=int, default=0, help="of --show")
+    p.add_argument("--seed", type=whole, default=0, help="of --show")
 
 
 def methods_options(p):
@@ -202,8 +227,8 @@ def merge_options(p):
 
 def gradcheck_options(p):
     """How much to check."""
-    p.add_argument("--elements", type=int, default=2, help="single elements to check in each tensor")
-    p.add_argument("--seed", type=int, default=0, help="of the batch, the noise and the directions")
+    p.add_argument("--elements", type=whole, default=2, help="single elements to check in each tensor")
+    p.add_argument("--seed", type=whole, default=0, help="of the batch, the noise and the directions")
 
 
 def check_options(p):
@@ -220,8 +245,8 @@ def bench_options(p):
     """What to time."""
     p.add_argument("--data", help="a file, see minipeft/data/rows.py; else rows of the task data-to-text")
     p.add_argument("--tokenizer", help="a folder with a tokenizer, for a --model that has none")
-    p.add_argument("--batch", type=int, default=8, help="sequences in a batch")
-    p.add_argument("--steps", type=int, default=6, help="measured steps, after one to warm up")
+    p.add_argument("--batch", type=positive, default=8, help="sequences in a batch")
+    p.add_argument("--steps", type=positive, default=6, help="measured steps, after one to warm up")
 
 
 def pretrain_options(p):
@@ -229,18 +254,20 @@ def pretrain_options(p):
     p.add_argument("--out", default="runs/pretrain", help="the folder to write")
     p.add_argument(
         "--documents",
-        type=int,
+        type=whole,
         help="how many of the stream to train on now (default: 600,000, of about 100 tokens)",
     )
     p.add_argument("--from", dest="start", help="a folder to go on from, at the document where it stopped")
     p.add_argument(
-        "--decay", type=int, default=0, help="over how many of the last documents the rate falls to zero"
+        "--decay", type=whole, default=0, help="over how many of the last documents the rate falls to zero"
     )
-    p.add_argument("--every", type=int, default=8000, help="documents between checkpoints, with their probes")
     p.add_argument(
-        "--lr", dest="learning_rate", type=float, default=1e-3, help="the rate between warm-up and decay"
+        "--every", type=positive, default=8000, help="documents between checkpoints, with their probes"
     )
-    p.add_argument("--seed", type=int, default=0, help="of the corpus, the weights and the order")
+    p.add_argument(
+        "--lr", dest="learning_rate", type=finite, default=1e-3, help="the rate between warm-up and decay"
+    )
+    p.add_argument("--seed", type=whole, default=0, help="of the corpus, the weights and the order")
     p.add_argument("--save-every", default="", metavar="N", help=meaning(Training, "save_every"))
 
 
@@ -341,7 +368,7 @@ def compare_options(p):
         "--all", action="store_true", help="all tasks and all methods, unless --task or --methods say which"
     )
     p.add_argument(
-        "--seeds", type=int, default=1, help="runs of each method; the score is their mean ± spread"
+        "--seeds", type=positive, default=1, help="runs of each method; the score is their mean ± spread"
     )
     p.add_argument(
         "--budget", metavar="TIME", help="90s, 10m, 1h: as many steps as fit, the same for all methods"
@@ -374,13 +401,13 @@ def distill_options(p):
         "--teacher", help="an adapter on --model, or a whole model of its shape, to learn from"
     )
     group.add_argument(
-        "--student-layers", type=int, help="train so many of the teacher's layers, not --model"
+        "--student-layers", type=positive, help="train so many of the teacher's layers, not --model"
     )
-    group.add_argument("--temperature", type=float, default=2.0, help="of the soft targets")
+    group.add_argument("--temperature", type=finite, default=2.0, help="of the soft targets")
     group.add_argument(
         "--distill-weight",
         dest="weight",
-        type=float,
+        type=finite,
         default=0.5,
         help="0: labels alone, 1: the teacher alone",
     )
@@ -415,28 +442,32 @@ def memory_options(p):
     group.add_argument("--memory", action="store_true", help="predict it, on a CPU; the weights are not read")
     method_options(group)
     group.add_argument(
-        "--batch", dest="batch_size", type=int, default=Training.batch_size, help="sequences in a batch"
+        "--batch", dest="batch_size", type=positive, default=Training.batch_size, help="sequences in a batch"
     )
-    group.add_argument("--length", type=int, default=60, help="tokens in a sequence")
-    group.add_argument("--labelled", type=int, help="tokens with a label in a sequence (default: all)")
+    group.add_argument("--length", type=positive, default=60, help="tokens in a sequence")
+    group.add_argument("--labelled", type=positive, help="tokens with a label in a sequence (default: all)")
     group.add_argument("--data", help="a file of rows: count its largest batch, instead of --length")
-    group.add_argument("--dropout", type=float, default=0.0, help="GPT-2's own")
+    group.add_argument("--dropout", type=finite, default=0.0, help="GPT-2's own")
     group.add_argument("--checkpointing", action="store_true", help="as `train` has it")
 
 
 def server_options(p):
     """Where to listen, and how much to take on."""
     p.add_argument("--host", default="127.0.0.1", help="the address; there is no password: beware of others")
-    p.add_argument("--port", type=int, default=8000, help="0: any that is free")
-    p.add_argument("--batch", type=int, default=8, help="sequences to generate at once, and of one request")
-    p.add_argument("--queue", type=int, default=32, help="requests that may wait; more are refused (429)")
+    p.add_argument("--port", type=whole, default=8000, help="0: any that is free")
+    p.add_argument(
+        "--batch", type=positive, default=8, help="sequences to generate at once, and of one request"
+    )
+    p.add_argument(
+        "--queue", type=positive, default=32, help="requests that may wait; more are refused (429)"
+    )
 
 
 def prompt_options(p):
     """The prompts, and beam search."""
     p.add_argument("prompt", nargs="*", help="text to continue; without one, lines of standard input")
     p.add_argument("--beams", dest="num_beams", type=int, default=1, help="beam search with so many beams")
-    p.add_argument("--length-penalty", type=float, default=1.0, help="of beam search")
+    p.add_argument("--length-penalty", type=finite, default=1.0, help="of beam search")
 
 
 def decoding_options(p):
@@ -445,10 +476,10 @@ def decoding_options(p):
     p.add_argument(
         "--sample", dest="do_sample", action="store_true", help="sample instead of taking the likeliest token"
     )
-    p.add_argument("--temperature", type=float, default=1.0, help="of sampling")
-    p.add_argument("--top-k", type=int, default=0, help="sample among the k likeliest; 0: among all")
+    p.add_argument("--temperature", type=finite, default=1.0, help="of sampling")
+    p.add_argument("--top-k", type=whole, default=0, help="sample among the k likeliest; 0: among all")
     p.add_argument(
-        "--top-p", type=float, default=1.0, help="sample among the likeliest that hold this probability"
+        "--top-p", type=finite, default=1.0, help="sample among the likeliest that hold this probability"
     )
-    p.add_argument("--repetition-penalty", type=float, default=1.0, help="above 1: repeat less")
-    p.add_argument("--seed", type=int, default=0, help="of sampling")
+    p.add_argument("--repetition-penalty", type=finite, default=1.0, help="above 1: repeat less")
+    p.add_argument("--seed", type=whole, default=0, help="of sampling")

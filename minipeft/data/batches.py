@@ -84,11 +84,13 @@ def encode_rows(rows, model, on_long="refuse"):
             "the model has no tokenizer: put tokenizer.json (or vocab.json, merges.txt) beside it"
         )
     room = model.config.n_positions - model.num_virtual_tokens
-    prompts = model.tokenizer.encode_batch([row.get("prompt", "") for row in rows])
-    completions = model.tokenizer.encode_batch([row.get("text", row.get("completion")) for row in rows])
+    begins = model.tokenizer.encode_batch([row.get("text", row.get("prompt", "")) for row in rows])
+    goes_on = [row.get("completion", "") for row in rows]  # no token of a beginning stands in front of it
+    completions = model.tokenizer.encode_batch(goes_on, add_special_tokens=False)
     pairs, long = [], 0
-    for i, (p, c) in enumerate(zip(prompts, completions, strict=True)):
-        prompt, completion = p.ids, [*c.ids, model.config.eos_token_id]
+    for i, (row, begin, c) in enumerate(zip(rows, begins, completions, strict=True)):
+        prompt, completion = ([], begin.ids) if "text" in row else (begin.ids, c.ids)
+        completion = [*completion, model.config.end_token()]
         if len(prompt) + len(completion) > room:
             long += 1
             if on_long == "refuse":

@@ -19,7 +19,7 @@ import json
 from itertools import groupby
 from pathlib import Path
 
-from ..errors import InputError, counted
+from ..errors import InputError, counted, whole_characters
 
 KINDS = '{"prompt": "...", "completion": "..."}, {"text": "..."} or {"text": "...", "label": "..."}'
 
@@ -58,6 +58,7 @@ def read_jsonl(text, path):
 
 def read_csv(text, path, delimiter=","):
     """Yield (line where it begins, {column: field}) of each record."""
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))  # a document may be one field
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     columns, begin = None, 1
     try:
@@ -114,9 +115,7 @@ def normal_row(row, where):
         return labelled_row(row, where)
     if "text" in row and "completion" not in row:
         return {"text": string(row, "text", where)}
-    if not isinstance(row.get("prompt"), str):
-        raise InputError(f"{where}: want {KINDS}")
-    return {"prompt": row["prompt"], "completion": string(row, "completion", where)}
+    return {"prompt": string(row, "prompt", where, least=0), "completion": string(row, "completion", where)}
 
 
 def labelled_row(row, where):
@@ -125,15 +124,17 @@ def labelled_row(row, where):
     values = {name: row.get(name), "label": row["label"]}
     if isinstance(row["label"], int):
         values["label"] = json.dumps(row["label"])  # true is "true", 1 is "1"
+    elif not isinstance(row["label"], str):
+        raise InputError(f'{where}: "label" must be text or a whole number, not {json.dumps(row["label"])}')
     values = {key: value.strip() if isinstance(value, str) else value for key, value in values.items()}
     prompt, label = string(values, name, where), string(values, "label", where)
     return {"prompt": prompt, "completion": f" {label}", "label": label}
 
 
-def string(row, name, where):
-    """row[name]. Raises InputError unless it is text, and not empty."""
+def string(row, name, where, least=1):
+    """row[name]. Raises InputError unless it is text, of `least` characters or more."""
     if not isinstance(row.get(name), str):
         raise InputError(f"{where}: want {KINDS}")
-    if not row[name]:
+    if len(row[name]) < least:
         raise InputError(f'{where}: "{name}" is empty')
-    return row[name]
+    return whole_characters(row[name], f'{where}: "{name}"')

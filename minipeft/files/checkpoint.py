@@ -9,7 +9,7 @@ from ..backend import to_host, xp_for
 from ..config import GPT2Config
 from ..errors import InputError
 from .hub import find_folder
-from .json_files import atomic, read_json, write_json
+from .json_files import atomic, read_json, read_text, write_json
 from .tensors import check_tensors, read_safetensors, write_safetensors
 from .tokenizer import load_tokenizer
 
@@ -20,6 +20,12 @@ REQUIRED = {  # what `transformers` can vary and this GPT-2 does not: value that
     "scale_attn_by_inverse_layer_idx": (False,),
     "add_cross_attention": (False,),
 }
+PUBLISHED_EOS = (
+    50256  # where config.json names no end token, `transformers` takes that of the published sizes
+)
+BESIDE = (  # what `transformers` reads from such a folder, too, and a GPT-2 here keeps for it
+    "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+)  # fmt: skip
 MASK_BUFFERS = (".attn.bias", ".attn.masked_bias")  # of old checkpoints; c_attn.bias is another thing
 
 
@@ -31,12 +37,13 @@ def read_config(path):
             raise InputError(f"{path}: {key} is {values[key]!r}; only {allowed[0]!r} is implemented")
     if isinstance(values.get("eos_token_id"), list):
         raise InputError(f"{path}: eos_token_id is a list; a GPT-2 has one end token")
+    values.setdefault("eos_token_id", PUBLISHED_EOS)
     known = {key: values[key] for key in GPT2Config.__dataclass_fields__ if key in values}
     return GPT2Config(**known)
 
 
 def read_gpt2(name, dtype="float32", device="cpu"):
-    """A GPT-2 -> its configuration, weights by name, and tokenizer or None.
+    """A GPT-2 -> its configuration, weights by name, tokenizer or None, and {file: text} of BESIDE.
 
     Of a folder with config.json and model.safetensors, or shards and their index.
 
@@ -60,7 +67,8 @@ def read_gpt2(name, dtype="float32", device="cpu"):
         raise InputError(f"{folder}: lm_head.weight differs from wte.weight, but config.json ties them")
     check_tensors(stored, config.shapes(), folder)
     weights = {key: xp.asarray(stored[key], dtype=dtype) for key in config.shapes()}
-    return config, weights, load_tokenizer(folder)
+    beside = {file: read_text(folder / file) for file in BESIDE if (folder / file).is_file()}
+    return config, weights, load_tokenizer(folder), beside
 
 
 def weight_files(folder):
@@ -73,15 +81,17 @@ def weight_files(folder):
     raise InputError(f"{folder}: neither model.safetensors nor model.safetensors.index.json is there")
 
 
-def write_gpt2(folder, config, weights, tokenizer=None, dtype=None):
-    """Write a folder that `transformers` and `read_gpt2` load. dtype: to store in; None: as it is."""
+def write_gpt2(folder, config, weights, tokenizer=None, dtype=None, beside=None):
+    """Write a folder that `transformers` and `read_gpt2` load. dtype: to store in; None: as it is.
+
+    beside: {file: text}, see `read_gpt2`.
+    """
     folder = Path(folder)
     stored_as = np.dtype(dtype or weights["wte.weight"].dtype)
     settings = asdict(config) | {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
         "activation_function": "gelu_new",
-        "bos_token_id": config.eos_token_id,
         "torch_dtype": str(stored_as),
     }
     tensors = {}
@@ -93,3 +103,6 @@ def write_gpt2(folder, config, weights, tokenizer=None, dtype=None):
     if tokenizer is not None:
         with atomic(folder / "tokenizer.json") as temporary:
             Path(temporary).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+    for file, text in (beside or {}).items():
+        with atomic(folder / file) as temporary:
+            Path(temporary).write_text(text, encoding="utf-8")

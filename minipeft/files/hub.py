@@ -16,6 +16,11 @@ HUB_FILES = [
     "tokenizer.json",
     "vocab.json",
     "merges.txt",
+    "added_tokens.json",
+    "generation_config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
 ]
 
 

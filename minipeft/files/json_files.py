@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from contextlib import contextmanager
+from errno import ENOENT
 from pathlib import Path
 
 from ..errors import InputError
@@ -45,12 +46,26 @@ def clear_errors(path):
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-def read_json(path):
-    """A JSON file -> its value. Raises InputError with the line where it is none."""
+def read_text(path):
+    """A file's text. Raises InputError where there is none, or where it is not UTF-8."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        line = getattr(error, "lineno", 1)
-        raise InputError(f"{path}, line {line}: not JSON: {error}") from None
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: {'no such file' if error.errno == ENOENT else error.strerror}") from None
+
+
+def read_json(path):
+    """A JSON file -> its value. Raises InputError with the line where it is none.
+
+    Python itself gives up at numbers of thousands of digits, and at brackets in thousands of brackets.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: not JSON: {error}") from None
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: no JSON that can be read: {error}") from None

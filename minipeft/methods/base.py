@@ -26,6 +26,7 @@ From that the model knows where its backward pass may stop.
 from dataclasses import dataclass
 
 from ..errors import InputError
+from ..settings import check_fields
 
 
 @dataclass
@@ -33,6 +34,10 @@ class Method:
     """A fine-tuning method: its configuration (the fields) and its code. This one changes nothing."""
 
     about = None  # what it says of itself: an `About`, see about.py
+
+    def __post_init__(self):
+        """Raises SettingError for a setting that is not of its type."""
+        check_fields(self)
 
     @property
     def num_virtual_tokens(self):

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..backend import xp_of
+from ..errors import InputError
 
 M_ARENA_MAX = -8  # malloc.h of glibc
 
@@ -20,7 +21,9 @@ M_ARENA_MAX = -8  # malloc.h of glibc
 def num_threads():
     """MINIPEFT_THREADS if set, else the cores this process may use."""
     if given := os.environ.get("MINIPEFT_THREADS"):
-        return max(1, int(given))
+        if not given.isdecimal() or int(given) == 0:
+            raise InputError(f"MINIPEFT_THREADS must be a whole number, 1 or more, not {given!r}")
+        return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

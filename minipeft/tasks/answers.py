@@ -6,6 +6,7 @@ import numpy as np
 
 from ..data.batches import pack
 from ..errors import InputError, SettingError, counted
+from ..generate import continuation
 from ..ops import softmax
 
 CHOOSING, GENERATING = 16, 50  # sequences in a batch
@@ -46,8 +47,9 @@ def choice_probabilities(model, prompts, choices, on_long="refuse", one_line=Fal
 
     The classes' probabilities, where the choices are labels: each row adds up to 1. See `choose`.
     """
-    end = model.tokenizer.encode("\n").ids if one_line else [model.config.eos_token_id]
-    answers = [[*model.tokenizer.encode(choice).ids, *end] for choice in choices]
+    ids = lambda text: model.tokenizer.encode(text, add_special_tokens=False).ids
+    end = ids("\n") if one_line else [model.config.end_token()]
+    answers = [[*ids(choice), *end] for choice in choices]
     longest = max(map(len, answers))
     prompts = encoded(model, prompts, on_long, longest, longest)
     pairs, totals = [(prompt, answer) for prompt in prompts for answer in answers], []
@@ -71,7 +73,8 @@ def continue_all(model, prompts, max_new_tokens, on_long="refuse", one_line=Fals
     outputs = {}
     for limit, rows in bar(batches, progress):
         ids = model.generate_ids([prompts[i] for i in rows], max_new_tokens=limit, eos_token_id=ends)
-        outputs |= zip(rows, model.tokenizer.decode_batch(ids), strict=True)
+        for row, answer_ids in zip(rows, ids, strict=True):
+            outputs[row] = continuation(model.tokenizer, prompts[row], answer_ids)
     return [outputs[i] for i in range(len(prompts))]
 
 
@@ -102,7 +105,8 @@ def room_of(model):
 
 def line_breaks(tokenizer):
     """The tokens that hold a line break."""
-    texts = tokenizer.decode_batch([[i] for i in range(tokenizer.get_vocab_size())])
+    each = [[i] for i in range(tokenizer.get_vocab_size())]
+    texts = tokenizer.decode_batch(each, skip_special_tokens=False)
     return [i for i, text in enumerate(texts) if "\n" in text]
 
 

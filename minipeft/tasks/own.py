@@ -112,5 +112,7 @@ def halves(rows):
 
 def longest(texts, tokenizer):
     """The most tokens that one of the texts has; without a tokenizer the most bytes."""
-    pieces = [each.ids for each in tokenizer.encode_batch(texts)] if tokenizer else map(str.encode, texts)
-    return max(map(len, pieces), default=0)
+    if tokenizer is None:
+        return max(map(len, map(str.encode, texts)), default=0)
+    pieces = tokenizer.encode_batch(texts, add_special_tokens=False)
+    return max((len(each.ids) for each in pieces), default=0)

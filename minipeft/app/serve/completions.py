@@ -104,14 +104,15 @@ class Choice:
 
     def __post_init__(self):
         request = self.completion.request
-        self.text = TextStream(self.tokenizer)
+        self.text = TextStream(self.tokenizer, self.prompt)
         # of the choice alone, so that what else is in the batch does not change what it draws
         self.rng = np.random.default_rng(None if request.seed is None else [request.seed, self.index])
 
     def begin(self, prompt_scores):
         """Send the prompt where it is part of the text."""
         if self.completion.request.echo:
-            self.held, self.scores = self.tokenizer.decode(self.prompt), list(prompt_scores)
+            echoed = self.tokenizer.decode(self.prompt, skip_special_tokens=False)
+            self.held, self.scores = echoed, list(prompt_scores)
             self.release(len(self.held))
         if self.completion.request.max_tokens == 0:
             self.finish("length")

@@ -20,13 +20,13 @@ def reads(folder):
 def save(peft, folder):
     """Write the whole model. A folder that held an adapter holds this model from now on."""
     (folder / CONFIG).unlink(missing_ok=True)
-    write_gpt2(folder, peft.config, peft.weights, peft.tokenizer)
+    write_gpt2(folder, peft.config, peft.weights, peft.tokenizer, beside=peft.model.beside)
 
 
 def load(model, folder, attach):
     """All weights of the folder. Raises InputError where one does not fit."""
     attached = attach(model, Full())
-    _, trained, _ = read_gpt2(folder, dtype=str(model.dtype))
+    _, trained, *_ = read_gpt2(folder, dtype=str(model.dtype))
     check_tensors(trained, {name: w.shape for name, w in attached.trainable.items()}, folder)
     for name, weight in attached.trainable.items():
         weight[...] = like(weight, trained[name])

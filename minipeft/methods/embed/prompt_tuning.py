@@ -90,7 +90,7 @@ def text_ids(option, text, model):
     if isinstance(text, str):
         if model.tokenizer is None:
             raise InputError(f"the model has no tokenizer: give {option} as token ids")
-        text = model.tokenizer.encode(text).ids
+        text = model.tokenizer.encode(text, add_special_tokens=False).ids
     ids, V = np.asarray(text, dtype=np.int64), model.config.vocab_size
     if len(ids) == 0:
         raise InputError(f"{option} is empty: it has no token to start from")

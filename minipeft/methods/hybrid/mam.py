@@ -10,6 +10,7 @@ prefix, too; here, as in Hugging Face PEFT, at P.
 
 from dataclasses import dataclass, field
 
+from ...settings import check_fields
 from ..about import About
 from ..chain import Chain
 from ..keys_values.prefix_tuning import PrefixTuning
@@ -38,4 +39,5 @@ class MAM(Chain):
             self.prefix_tuning = PrefixTuning(**self.prefix_tuning)
         if isinstance(self.adapter, dict):
             self.adapter = ParallelAdapter(**self.adapter)
+        check_fields(self)
         super().__init__([self.prefix_tuning, self.adapter])

@@ -16,6 +16,7 @@ which all may see. On a text of one token the two agree. And text begins at posi
 
 from dataclasses import dataclass, field
 
+from ...settings import check_fields
 from ..about import About
 from ..chain import Chain
 from ..keys_values.prefix_tuning import PrefixTuning
@@ -48,5 +49,6 @@ class UniPELT(Chain):
             self.prefix_tuning = PrefixTuning(**self.prefix_tuning)
         if isinstance(self.adapter, dict):
             self.adapter = Adapter(**self.adapter)
+        check_fields(self)
         prefix, adapter = GatedPrefix(**vars(self.prefix_tuning)), GatedAdapter(**vars(self.adapter))
         super().__init__([prefix, GatedLoRA(self.r), adapter])

@@ -134,9 +134,6 @@ class LoRA(Method):
             raise InputError(f"lora_dropout must be at least 0 and below 1, not {self.lora_dropout}")
         if self.r < 1:
             raise InputError(f"LoRA's rank r must be 1 or more, not {self.r}")
-        for key in ("rank_pattern", "alpha_pattern"):
-            if not isinstance(getattr(self, key), dict):
-                raise InputError(f"{key} must be a dict of pattern: value, not {getattr(self, key)!r}")
         layers = target_layers(config, self.target_modules, self.layers_to_transform)
         for name, shape in layers.items():
             if self.rank(name) < 1:

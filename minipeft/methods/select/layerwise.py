@@ -32,7 +32,7 @@ class Layerwise(Selection):
 
     top: int = 2
     bottom: int = 0
-    layers: tuple[int, ...] = ()
+    layers: tuple[int | str, ...] = ()
     ln_f: bool = True
     embeddings: bool = False
     lr_decay: float = 1.0

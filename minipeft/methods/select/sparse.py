@@ -18,6 +18,7 @@ import numpy as np
 
 from ...data.batches import load_pairs
 from ...errors import InputError
+from ...settings import check_fields
 from ..about import About
 from ..base import Method
 from ..linear.targets import matches
@@ -53,6 +54,7 @@ class Sparse(Method):
     chosen: InitVar[dict | None] = None
 
     def __post_init__(self, examples, chosen):
+        check_fields(self)
         self.examples, self.chosen = examples, chosen
 
     def use_training_data(self, data):

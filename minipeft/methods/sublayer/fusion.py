@@ -18,6 +18,7 @@ import numpy as np
 
 from ...backend import to_host, xp_of
 from ...errors import InputError
+from ...settings import check_fields
 from ..about import About
 from ..base import Method
 from .adapter import Adapter, Houlsby
@@ -46,6 +47,7 @@ class AdapterFusion(Method):
             adapter = replace(adapter) if isinstance(adapter, Adapter) else Adapter(**adapter)
             adapter.label = f"fused_{name}"  # "h.3.mlp.fused_food_down"
             self.adapters = self.adapters | {name: adapter}
+        check_fields(self)
 
     @classmethod
     def of(cls, models, **settings):
