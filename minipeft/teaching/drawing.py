@@ -15,6 +15,7 @@ from matplotlib import rc_context
 from ..reports.pictures import figure
 
 FROZEN, TRAINED, BASE = "#9aa0a6", "#e8710a", "#111111"  # frozen, trained, what is neither
+GRADIENT = "#c5221f"  # what flows back
 COLOURS = (BASE, "#0055a4", "#2a9d6f", "#8e44ad", "#b08800")  # lines that are neither, in turn
 FONT = "'DejaVu Sans'"  # comes with matplotlib, which measures with it; Verdana is as wide
 STYLE = {
@@ -82,4 +83,36 @@ def to_scale(axes, *parts):
         axes.text(x + columns / 2, low - 0.05 * tall, label, ha="center", va="top")
         x += columns
     axes.set(xlim=(-0.1 * tall, x + 0.1 * tall), ylim=(-0.4 * tall, 1.02 * tall), aspect="equal")
+    axes.axis("off")
+
+
+def heat(axes, matrix, limit=None, **labels):
+    """A matrix as colours, red below zero and blue above. -> the image, for a colour bar.
+
+    limit: the number with the deepest colour; None: the largest there is. labels: as `axes.set` takes them.
+    """
+    limit = limit or float(abs(matrix).max())
+    image = axes.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit)
+    axes.set(**labels)
+    axes.grid(False)
+    return image
+
+
+def graph(axes, nodes, edges):
+    """A computation as a graph: on each edge the value that goes forward, black, and under it its gradient.
+
+    nodes: {name: (x, y)}. edges: [(from, to, value, gradient)], texts.
+    """
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    for a, b, value, gradient in edges:
+        (x0, y0), (x1, y1) = nodes[a], nodes[b]
+        axes.plot([x0, x1], [y0, y1], "-", color=FROZEN, marker="", zorder=0)
+        middle = (x0 + x1) / 2, (y0 + y1) / 2
+        for words, colour, place in ((value, BASE, "bottom"), (gradient, GRADIENT, "top")):
+            axes.text(*middle, f" {words} ", color=colour, ha="center", va=place, bbox=white)
+    circle = {"boxstyle": "circle", "facecolor": "white", "edgecolor": BASE}
+    for name, (x, y) in nodes.items():
+        axes.text(x, y, name, ha="center", va="center", bbox=circle)
+    across, up = zip(*nodes.values(), strict=True)
+    axes.set(xlim=(min(across) - 0.4, max(across) + 0.4), ylim=(min(up) - 0.4, max(up) + 0.4))
     axes.axis("off")
