@@ -116,3 +116,19 @@ def graph(axes, nodes, edges):
     across, up = zip(*nodes.values(), strict=True)
     axes.set(xlim=(min(across) - 0.4, max(across) + 0.4), ylim=(min(up) - 0.4, max(up) + 0.4))
     axes.axis("off")
+
+
+def marks(axes, yes, rows, columns, colour=TRAINED):
+    """A table of yes and no: a filled cell says yes.
+
+    yes (rows, columns) of booleans; rows, columns: their names, "" for none.
+    """
+    from matplotlib.colors import ListedColormap
+
+    height, width = len(rows), len(columns)
+    axes.pcolormesh(yes, cmap=ListedColormap(["white", colour]), vmin=0, vmax=1, edgecolors=FROZEN)
+    axes.set_yticks([i + 0.5 for i in range(height)], rows)
+    named = [i for i in range(width) if columns[i]]
+    axes.set_xticks([i + 0.5 for i in named], [columns[i] for i in named], rotation=25, ha="right")
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.grid(False)

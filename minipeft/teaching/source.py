@@ -3,6 +3,7 @@
 import ast
 import inspect
 import textwrap
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def show(what, docs=False):
     docs: with docstrings, too? The notebook has usually said by then what they say.
     """
     text = textwrap.dedent(inspect.getsource(what)).rstrip()
-    file = Path(inspect.getsourcefile(what)).relative_to(ROOT.parent).as_posix()
+    file = Path(inspect.getsourcefile(inspect.unwrap(what))).relative_to(ROOT.parent).as_posix()
     return Shown(f"{what.__qualname__} in {file}", text if docs else without_docstrings(text))
 
 
@@ -53,3 +54,21 @@ def formula(what):
     lines = inspect.getdoc(module).splitlines()[1:]
     own = [line for line in lines if line.startswith("    ")]
     return Shown(f"{what.__name__} in {file}", textwrap.dedent("\n".join(own)), "text")
+
+
+@contextmanager
+def planted(owner, name, old, new):
+    """In here the function `name` of a module or class is its own source with `old` replaced by `new`: a bug.
+
+    Raises ValueError unless `old` stands in the source once.
+    """
+    right = getattr(owner, name)
+    source, namespace = textwrap.dedent(inspect.getsource(right)), dict(right.__globals__)
+    if source.count(old) != 1:
+        raise ValueError(f"{old!r} stands {source.count(old)} times in {name}, not once")
+    exec(source.replace(old, new), namespace)
+    setattr(owner, name, namespace[name])
+    try:
+        yield
+    finally:
+        setattr(owner, name, right)
