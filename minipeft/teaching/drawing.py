@@ -78,7 +78,8 @@ def to_scale(axes, *parts):
             continue
         name, rows, columns, colour = part
         low = (tall - rows) / 2
-        axes.add_patch(Rectangle((x, low), columns, rows, facecolor=colour, edgecolor=BASE, linewidth=0.8))
+        edge = colour if min(rows, columns) < 0.03 * tall else BASE  # a thin one is all edge
+        axes.add_patch(Rectangle((x, low), columns, rows, facecolor=colour, edgecolor=edge, linewidth=0.8))
         label = f"{name}\n{rows:,} × {columns:,}"
         axes.text(x + columns / 2, low - 0.05 * tall, label, ha="center", va="top")
         x += columns
