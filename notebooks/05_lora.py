@@ -111,7 +111,6 @@ x, W, b, dy = (rng.normal(size=shape) for shape in [(N, I), (I, O), O, (N, O)])
 A, B = rng.normal(size=(I, R)), rng.normal(size=(R, O))
 y = x @ W + b + s * (x @ A) @ B
 assert np.allclose(y, x @ (W + s * A @ B) + b)
-print("rank of the update:", np.linalg.matrix_rank(A @ B), "of", min(I, O))
 
 # %%
 site_map("linear", finding="All five methods of this page act beside the linear layers.")
@@ -189,8 +188,6 @@ def slope(f, array, step=1e-5):
 dV = x.T @ dy  # (I, O), as large as W
 dA_long, dB_long = s * dV @ B.T, s * A.T @ dV
 f_lora = lambda: x @ W + b + s * (x @ A) @ B
-
-# %%
 h, dh = s * (x @ A), s * (dy @ B.T)  # (N, R), both
 dA, dB = x.T @ dh, h.T @ dy
 assert np.allclose(dA, dA_long) and np.allclose(dB, dB_long)
@@ -198,6 +195,26 @@ assert np.allclose(dA, slope(f_lora, A)) and np.allclose(dB, slope(f_lora, B))
 print("long way = short way = differences")
 
 # %% [markdown]
+# Why divide $\alpha$ by $R$? Each entry of $sAB$ is a sum of $R$ terms, and such a sum grows with $R$. Kalajdzievski 2023 (rsLoRA) divides by $\sqrt R$ instead.
+# We take one step of AdamW and look at the size of $sAB$ in one layer.
+
+
+# %% tolerance=0.05
+def first_step(rank, use_rslora, layer="h.1.attn.c_attn"):
+    method = minipeft.LoRA(r=rank, lora_alpha=8, use_rslora=use_rslora)
+    one = minipeft.PeftModel(model, method)
+    minipeft.AdamW(1e-2).step(one.trainable, one.loss_and_grads(batch)[1])
+    A_, B_ = one.tensors[f"{layer}.lora_A"], one.tensors[f"{layer}.lora_B"]
+    return round(float(np.linalg.norm(method.scaling(layer) * A_ @ B_)), 2)
+
+
+print("alpha / R    :", {rank: first_step(rank, False) for rank in (1, 4, 16, 64)})
+print("alpha / √R   :", {rank: first_step(rank, True) for rank in (1, 4, 16, 64)})
+
+# %% [markdown]
+# After the first step, $A$ and $B$ are still nearly independent: the sum grows like $\sqrt R$. Divided by $R$ the update shrinks as the rank grows, divided by
+# $\sqrt R$ it stays about as large. So with another rank the first needs another rate.
+#
 # ## More rank helps less and less
 #
 # Five ranks, each trained for the same 60 steps, with $\alpha = 2R$, so that $s$ is the same for all. The dashed line is the full update,
@@ -315,7 +332,7 @@ with picture(f"Columns of one weight, a point each: {widest} turns them most.", 
 # ## IA3 and VeRA train vectors alone
 #
 # IA3 (Liu et al. 2022) scales what leaves a layer: $y = (xW + b)\,l$, with $l = 1$ at first. Its gradient is one line: $l_j$ multiplies column $j$ in every row, so
-# $dl = \sum_n dy\,y_0$, where $y_0$ is the output before scaling.
+# $dl = \sum_n dy\,y_0$, where $y_0$ is the output before scaling. And $l$ merges into the columns of $W$ and into $b$. Both are checked:
 
 # %%
 l = rng.normal(size=O)
@@ -323,7 +340,6 @@ y0 = x @ W + b
 f_ia3 = lambda: (x @ W + b) * l
 dl = (dy * y0).sum(0)
 assert np.allclose(dl, slope(f_ia3, l)) and np.allclose(f_ia3(), x @ (W * l) + b * l)
-print("dl equals differences, and the scale merges into the columns of W and into b")
 
 # %% [markdown]
 # VeRA (Kopiczko et al. 2024) keeps LoRA's two matrices, but random, frozen, and shared by all layers. Each layer trains a scale for every
