@@ -151,7 +151,7 @@ with picture(
     axes.legend()
 
 # %% [markdown]
-# Orange is measured, the mean over the heads of layer 0; grey is what it were if every key got as much.
+# Orange is the mean over the heads of layer 0; grey is what it were if every key got as much.
 #
 # Zeros are not the only change: the text also moves $P$ positions on. We run the base with shifted positions alone, to see how much is due to that.
 
@@ -193,6 +193,7 @@ with picture(
     axes.plot(apart["zeros"], "o--", color=FROZEN, markersize=4, label="a prefix of zeros")
     axes.plot(apart["from the text"], "o-", color=TRAINED, markersize=4, label="from the text")
     axes.set(xlabel="token of the prompt", ylabel="largest difference\nof a logit")
+    axes.set_ylim(top=1.4 * apart["zeros"].max())
     axes.legend()
 
 # %% [markdown]
@@ -391,6 +392,7 @@ with picture(
             axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=9)
         axes.set(title=f"began with {key}", xlabel="head", yticks=range(L))
         axes.grid(False)
+    f.axes[0].set(ylabel="layer")
 
 
 # %%
