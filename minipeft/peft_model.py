@@ -54,7 +54,7 @@ class PeftModel:
         attached = load_adapter(self.model, folder, Attached.on)
         if attached.model is not self.model:
             raise InputError(
-                f"{folder}: this adapter parts wte from the head that it is tied to, and so cannot stand "
+                f"{folder}: this adapter brings embeddings or a head of its own, and so cannot stand "
                 "beside others: load it by PeftModel.from_pretrained"
             )
         self._attach(adapter_name, attached)

@@ -532,9 +532,52 @@ def test_the_list_of_a_chain_is_checked(tmp_path):
 
 def test_an_adapter_that_needs_a_head_of_its_own_stands_alone():
     peft = PeftModel(base(), LoRA(r=2))
-    with pytest.raises(InputError, match="this adapter parts wte from the head"):
+    with pytest.raises(InputError, match="brings embeddings or a head of its own"):
         peft.load_adapter(REFERENCE / "formats" / "lora-wte", "parted")
     peft.load_adapter(REFERENCE / "formats" / "lora-tied", "tied")
+
+
+PLACES = {"wte": "base_model.model.transformer.wte.weight", "lm_head": "base_model.model.lm_head.weight"}
+
+
+@pytest.mark.parametrize("modules", [("wte", "lm_head"), ("lm_head",), ("wte",)])
+def test_embeddings_beside_an_adapter_are_the_bases_and_are_kept(modules, lora, tmp_path):
+    rng = np.random.default_rng(0)
+    base = small_model()
+    new = {m: rng.normal(size=base.weights["wte.weight"].shape).astype("float32") for m in modules}
+    rewrite(lora, lambda tensors: tensors.update({PLACES[m]: array for m, array in new.items()}))
+    peft = PeftModel.from_pretrained(base, lora)
+    wte = new.get("wte", base.weights["wte.weight"])
+    by_hand = base if "lm_head" not in new else base.untied()
+    head = {"lm_head.weight": new["lm_head"]} if "lm_head" in new else {}
+    by_hand = by_hand.with_weights(by_hand.weights | {"wte.weight": wte} | head)
+    assert np.array_equal(logits(peft), logits(attached_as(peft, by_hand)))
+    assert not {"wte.weight", "lm_head.weight"} & set(peft.trainable)
+    peft.save_pretrained(tmp_path / "again")
+    assert np.array_equal(logits(PeftModel.from_pretrained(base, tmp_path / "again")), logits(peft))
+
+
+def attached_as(peft, base):
+    """The tensors of an adapter on another base."""
+    other = PeftModel(base, peft.method)
+    for name, tensor in peft.tensors.items():
+        other.tensors[name][...] = tensor
+    return other
+
+
+def test_embeddings_beside_an_adapter_of_another_vocabulary_are_refused(lora):
+    rewrite(lora, lambda tensors: tensors.update({PLACES["wte"]: np.zeros((3, 12), "float32")}))
+    with pytest.raises(InputError, match=r"wte\.weight"):
+        PeftModel.from_pretrained(small_model(), lora)
+
+
+def test_the_name_of_the_adapter_in_a_key_and_keys_of_the_first_peft_are_read(lora, tmp_path):
+    expected = logits(PeftModel.from_pretrained(small_model(), lora))
+    named = lambda t: {key.replace(".weight", ".default.weight"): a for key, a in t.items()}
+    tensors = {key: a.copy() for key, a in read_safetensors(lora / TENSORS)[0].items()}
+    write_safetensors(lora / TENSORS, named(tensors))
+    change(lora, merge_weights=True, enable_lora=None)
+    assert np.array_equal(logits(PeftModel.from_pretrained(small_model(), lora)), expected)
 
 
 def test_what_a_file_said_stays_with_its_adapter(lora, tmp_path):

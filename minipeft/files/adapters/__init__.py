@@ -33,7 +33,7 @@ def save_adapter(peft, folder):
 def load_adapter(model, folder, attach):
     """The adapter of a folder, or of "user/name" on the hub, on `model`: an `Attached`, made by `attach`.
 
-    Its `model` is another one where the file parts wte from the head that it is tied to.
+    Its `model` is another one where the file has embeddings or a head of its own.
 
     Raises InputError for a folder that holds none, a setting that is not implemented, and a tensor that is
     missing, not known, or of a shape that does not fit `model`.

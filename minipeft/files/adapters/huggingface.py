@@ -84,9 +84,9 @@ FORMS = {
 }  # fmt: skip
 UNREAD = {  # keys that say nothing about the function the adapter computes, on this model
     "auto_mapping", "base_model_name_or_path", "encoder_dropout", "ensure_weight_tying", "eva_config",
-    "fan_in_fan_out", "inference_mode", "megatron_config", "megatron_core", "num_attention_heads",
-    "num_layers", "peft_type", "peft_version", "qalora_group_size", "revision", "runtime_config", "token_dim",
-    "tokenizer_kwargs", "tokenizer_name_or_path",
+    "fan_in_fan_out", "inference_mode", "megatron_config", "megatron_core", "merge_weights",
+    "num_attention_heads", "num_layers", "peft_type", "peft_version", "qalora_group_size", "revision",
+    "runtime_config", "token_dim", "tokenizer_kwargs", "tokenizer_name_or_path",
 }  # fmt: skip
 READ = {"bias", "exclude_modules", "modules_to_save", "task_type", "use_dora"}  # beside the method's fields
 HOW_IT_BEGAN = {"eva", "orthogonal"}  # values of init_lora_weights that leave the base as it is
@@ -349,8 +349,12 @@ def in_file(adapter, tensors, selected):
 
 
 def without_prefix(key):
-    """A key as it is below PEFT's model and, where there is one, below "transformer."."""
-    return key.removeprefix("base_model.").removeprefix("model.").removeprefix("transformer.")
+    """A key as it is below PEFT's model and, where there is one, below "transformer.".
+
+    The name "default" of the adapter, which PEFT leaves out and other writers do not, is left out, too.
+    """
+    key = key.removeprefix("base_model.").removeprefix("model.").removeprefix("transformer.")
+    return key.replace(".default.", ".").removesuffix(".default")
 
 
 def save(peft, folder):
@@ -369,6 +373,8 @@ def save(peft, folder):
     stored = {key: LAYOUTS[layout][0](everything[name]) for name, (key, layout) in places.items()}
     if modules and trains_tied_head(modules, peft.config):
         stored[place("lm_head.weight", adapter)[0]] = everything["wte.weight"]
+    for name, array in peft.unread.get(TENSORS, {}).items():
+        stored[place(name, adapter)[0]] = array
     write_safetensors(folder / TENSORS, stored, metadata)
     write_json(folder / CONFIG, configuration(peft, folder / CONFIG))
 
@@ -396,6 +402,7 @@ def load(model, folder, attach):
     config = read_config(folder)
     stored, metadata = read_safetensors(path)
     stored = {without_prefix(key): a for key, a in stored.items() if not any(t in key for t in TWICE)}
+    model, beside = with_embeddings(stored, config, model, path)
     model = with_the_heads_of(stored, model)
     adapter, *others = methods_in(config, model.config, folder / CONFIG)
     if "loraplus_lr_ratio" in metadata and type(adapter) is LoRA:
@@ -410,8 +417,30 @@ def load(model, folder, attach):
         everything[name][...] = like(everything[name], LAYOUTS[layout][1](stored[key]))
     if (folder / ENCODER).is_file():
         attached = with_encoder(attached, config, folder, attach)
-    attached.unread[CONFIG] = config
+    attached.unread[CONFIG], attached.unread[TENSORS] = config, beside
     return attached
+
+
+def with_embeddings(stored, config, model, path):
+    """The base with the embeddings that the file holds beside the adapter; they are taken out of `stored`.
+
+    PEFT writes them where the vocabulary was resized. They do not train. -> the model, {name: array}.
+    """
+    trained = {m.rpartition(".")[2] for m in config.get("modules_to_save") or ()}
+    names = [f"{m}.weight" for m in ("wte", "lm_head") if m not in trained]
+    one = len(names) == 1 and np.array_equal(stored.get("wte.weight"), stored.get("lm_head.weight"))
+    beside = {} if one else {name: stored.pop(name) for name in names if name in stored}
+    if not beside:  # or they are one tensor, which trains
+        return model, {}
+    wte = model.weights["wte.weight"]
+    check_tensors(beside, dict.fromkeys(beside, wte.shape), path)
+    head = beside.get("lm_head.weight")
+    parted = head is not None and not np.array_equal(head, beside.get("wte.weight"))
+    if parted and model.config.head == "wte":
+        model = model.untied()
+    here = beside.keys() & model.weights.keys()  # a head that is wte itself is not there
+    new = {name: like(wte, beside[name]).astype(wte.dtype) for name in here}
+    return model.with_weights(model.weights | new), beside
 
 
 def with_the_heads_of(stored, model):
