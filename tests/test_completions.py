@@ -1,9 +1,12 @@
 """Completions without a server: each choice has its own adapter, limits, stop strings and scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from folders import ADAPTERS, write_adapters, write_model
 
+from minipeft import PeftModel
 from minipeft.app.named_adapters import load_named
 from minipeft.app.serve.completions import Completion, Request, beginning_of, complete, may_share
 from minipeft.generate import log_softmax
@@ -157,3 +160,17 @@ def test_a_cancelled_request_leaves_the_batch_and_the_others_go_on(peft):
 def test_all_adapters_of_the_tests_say_something_else(peft):
     texts = {alone(peft, name, max_new_tokens=9) for name in ["base", *ADAPTERS]}
     assert len(texts) == 1 + len(ADAPTERS) and np.isfinite(peft.logits([ids(peft)])[0]).all()
+
+
+def test_a_model_that_ends_at_once_scores_the_prompt_and_its_end(peft):
+    """As evaluation harnesses ask for it: all but the last score are the prompt's."""
+    prompt, model = ids(peft), peft.model
+    end = int(model.logits([prompt])[0][-1].argmax())
+    config = replace(model.config, eos_token_id=end)
+    ending = PeftModel(model.with_weights(model.weights, config), adapter_name="base")
+    text, scores, reason, _, generated = one(ending, adapter="base", echo=True, logprobs=1, max_tokens=1)
+    assert (text, reason, generated, len(scores)) == ("name :", "stop", 0, len(prompt) + 1)
+    expected = log_softmax(ending.logits([prompt])[0])
+    of_prompt = [expected[t][i] for t, i in enumerate(prompt[1:])]
+    assert [s.logprob for s in scores[1:-1]] == pytest.approx(of_prompt, abs=1e-3)
+    assert scores[-1].logprob == pytest.approx(expected[-1][end], abs=1e-4)

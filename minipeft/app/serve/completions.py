@@ -124,14 +124,14 @@ class Choice:
             return self.end
         greedy = request.temperature == 0
         token = int(z.argmax()) if greedy else sample(z, request.temperature, 0, request.top_p, self.rng)
+        if request.logprobs is not None:  # of the end token, too: it was chosen, though it is no text
+            offset = self.length + len(self.held)
+            self.scores.append(score(token, z, request.logprobs, offset, self.tokenizer))
         if token == self.end:
             self.finish("stop")
             return self.end
         self.tokens += 1
         self.completion.generated += 1
-        if request.logprobs is not None:
-            offset = self.length + len(self.held)
-            self.scores.append(score(token, z, request.logprobs, offset, self.tokenizer))
         self.held += self.text.add(token)
         if stops := [at for s in request.stop if (at := self.held.find(s)) >= 0]:
             self.release(min(stops))
