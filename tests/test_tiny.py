@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from minipeft import GPT2, LoRA, PeftModel, evaluate, train
+from minipeft import GPT2, Full, LoRA, PeftModel, evaluate, train
 from minipeft.app.pretrain import held_out_loss
 from minipeft.tasks import data_to_text
+from minipeft.tasks.corpus.probes import probe
 
 TINY = Path(__file__).parents[1] / "weights" / "tiny"
 
@@ -24,10 +25,21 @@ def test_it_is_small_and_in_the_ordinary_format():
     assert json.loads((TINY / "config.json").read_text())["model_type"] == "gpt2"
 
 
-def test_its_loss_on_held_out_text_is_what_was_measured_in_training(tiny):
-    """It read an earlier corpus: on the documents of today's, with their new forms, it was measured later."""
-    measured = json.loads((TINY / "training.json").read_text())["later_corpus"]
+@pytest.fixture(scope="module")
+def last_point():
+    return json.loads((TINY / "training.json").read_text())["curve"][-1]
+
+
+def test_its_loss_on_held_out_text_is_what_was_measured_in_training(tiny, last_point):
+    measured = {name: last_point[name] for name in ("eval_loss", "eval_marked")}
     assert held_out_loss(PeftModel(tiny)) == pytest.approx(measured, abs=2e-3)  # float16 since
+
+
+def test_it_binds_turns_tables_round_and_looks_up(tiny):
+    found = probe(PeftModel(tiny, Full()))
+    assert found["binding"] > 0.95 and found["right"]["people"] > 0.95
+    assert found["right"]["tables"] > 0.9 and found["right"]["opinions"] > 0.85
+    assert found["induction"][0] > 0.9 and found["previous"][0] > 0.8
 
 
 def test_lora_on_it_beats_lora_on_the_same_model_with_random_weights_by_far(tiny):
