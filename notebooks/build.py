@@ -37,7 +37,8 @@ ONE_CORE = {"MINIPEFT_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREA
 def built(script):
     """The notebook of a script, run: outputs in its cells, values in its prose."""
     notebook, began = with_probes(jupytext.read(script)), time.monotonic()
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False)
+    quiet = {"record_timing": False, "coalesce_streams": True}  # text in one piece, however it came
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", **quiet)
     client.execute(cwd=str(HERE), env=os.environ | ONE_CORE)
     filled(notebook, f"{time.monotonic() - began:.0f} seconds")
     for i, cell in enumerate(notebook.cells):
