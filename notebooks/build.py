@@ -37,8 +37,9 @@ ONE_CORE = {"MINIPEFT_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREA
 def built(script):
     """The notebook of a script, run: outputs in its cells, values in its prose."""
     notebook, began = with_probes(jupytext.read(script)), time.monotonic()
-    quiet = {"record_timing": False, "coalesce_streams": True}  # text in one piece, however it came
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", **quiet)
+    # coalesce_streams: what a cell prints is one text, however it arrived
+    options = {"record_timing": False, "coalesce_streams": True}
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", **options)
     client.execute(cwd=str(HERE), env=os.environ | ONE_CORE)
     filled(notebook, f"{time.monotonic() - began:.0f} seconds")
     for i, cell in enumerate(notebook.cells):
