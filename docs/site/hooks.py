@@ -1,0 +1,89 @@
+"""What MkDocs calls while it builds the site: adds the pages that no file in docs/ holds, and joins them by links."""
+
+import html
+import re
+import sys
+from pathlib import Path
+
+from latex2mathml.converter import convert
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File
+from mkdocs.utils import get_relative_url
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from notebook_pages import notebook_pages
+from repository import LINE, ROOT, repository_pages, site_path, source_address, source_pages
+
+from minipeft.methods import METHODS
+
+ADDED = {}  # {address on the site: text}, of the pages made for this build
+
+
+@event_priority(100)  # before the search and the API pages look at the files
+def on_files(files, config):
+    """Add every page that is made from the source."""
+    ADDED.clear()
+    ADDED.update(repository_pages() | source_pages() | notebook_pages())
+    for address, text in ADDED.items():
+        files.append(File.generated(config, address, content=text))
+    config.nav = with_added(config.nav)
+    return files
+
+
+def with_added(nav):
+    """The navigation with what was found: notebooks and exercises, as many as there are."""
+    found = {"Notebooks": listed("notebooks"), "Exercises": listed("exercises")}
+    return [
+        {title: found.get(title, pages)}
+        for entry in nav
+        for title, pages in entry.items()
+        if found.get(title, True)
+    ]
+
+
+def listed(folder):
+    """The added pages of a folder, its index first."""
+    pages = [p for p in ADDED if p.startswith(f"{folder}/") and p.endswith(".md")]
+    return sorted(pages, key=lambda p: (not p.endswith("index.md"), p))
+
+
+@event_priority(100)
+def on_page_markdown(markdown, page, config, files):
+    """Links as a reader of the repository follows them, turned into links of the site."""
+    return re.sub(r"(?<=\]\()([^)#\s]+)(?=[)#])", lambda m: relative(m[1], page.file.src_uri), markdown)
+
+
+def relative(target, page):
+    """A link from a page of the site, where it was written as one between files of the repository."""
+    address = site_path(target, page)
+    return get_relative_url(address, page) if address else target
+
+
+def on_page_content(content, page, config, files):
+    """Formulas as MathML; names of files and of methods as links to their pages."""
+    content = re.sub(
+        r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', mathml, content, flags=re.DOTALL
+    )
+    link = lambda address, inner: f'<a href="{get_relative_url(address, page.url)}">{inner}</a>'
+    if page.url.startswith("source/"):
+        return content
+
+    def to_source(m):
+        address = source_address(html.unescape(m[1]))
+        return link(address, m[0]) if address else m[0]
+
+    def to_method(m):
+        name = CLASSES.get(m[3], m[3])
+        return m[1] + link(f"methods/{name}.html", m[2]) + m[4] if name in METHODS else m[0]
+
+    content = re.sub(rf"(?<!\">)<code>({LINE})</code>(?!</a>)", to_source, content)
+    return re.sub(r"(<td[^>]*>)((?:<code>)?(\w+)(?:</code>)?)(?=[<,])(.*?</td>)", to_method, content)
+
+
+CLASSES = {cls.__name__: name for name, cls in METHODS.items()}
+
+
+def mathml(m):
+    """One formula of the page; a formula that cannot be read stops the build."""
+    return convert(html.unescape(m[2]), display="inline" if m[1] == "span" else "block")
