@@ -1,4 +1,4 @@
-"""What MkDocs calls while it builds the site: adds the pages that no file in docs/ holds, and joins them by links."""
+"""What MkDocs calls while it builds the site: adds the pages that no file holds, and joins all by links."""
 
 import html
 import re
@@ -12,8 +12,10 @@ from mkdocs.utils import get_relative_url
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from measured import filled
+from method_pages import method_pages, methods_table
 from notebook_pages import notebook_pages
-from repository import LINE, ROOT, repository_pages, site_path, source_address, source_pages
+from repository import LINE, repository_pages, site_path, source_address, source_pages
 
 from minipeft.methods import METHODS
 
@@ -24,7 +26,7 @@ ADDED = {}  # {address on the site: text}, of the pages made for this build
 def on_files(files, config):
     """Add every page that is made from the source."""
     ADDED.clear()
-    ADDED.update(repository_pages() | source_pages() | notebook_pages())
+    ADDED.update(repository_pages() | source_pages() | notebook_pages() | method_pages())
     for address, text in ADDED.items():
         files.append(File.generated(config, address, content=text))
     config.nav = with_added(config.nav)
@@ -32,14 +34,14 @@ def on_files(files, config):
 
 
 def with_added(nav):
-    """The navigation with what was found: notebooks and exercises, as many as there are."""
-    found = {"Notebooks": listed("notebooks"), "Exercises": listed("exercises")}
-    return [
-        {title: found.get(title, pages)}
-        for entry in nav
-        for title, pages in entry.items()
-        if found.get(title, True)
+    """The navigation with what was found under three of its titles, as many pages as there are."""
+    found = {title: listed(title.lower()) for title in ("Methods", "Notebooks", "Exercises")}
+    joined = [
+        (title, [*pages, *found[title]] if title in found else pages)
+        for e in nav
+        for title, pages in e.items()
     ]
+    return [{title: pages} for title, pages in joined if pages]
 
 
 def listed(folder):
@@ -50,7 +52,9 @@ def listed(folder):
 
 @event_priority(100)
 def on_page_markdown(markdown, page, config, files):
-    """Links as a reader of the repository follows them, turned into links of the site."""
+    """Links as a reader of the repository follows them, turned into links of the site; numbers filled in."""
+    if page.file.src_uri == "choose.md":
+        markdown = filled("", markdown.replace("{methods}", methods_table()))
     return re.sub(r"(?<=\]\()([^)#\s]+)(?=[)#])", lambda m: relative(m[1], page.file.src_uri), markdown)
 
 

@@ -3,9 +3,9 @@
 import posixpath
 import re
 from functools import cache
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from minipeft.app.catalogue import ROOT, at
+
 PAGES = {  # pages that do not lie in docs/
     "README.md": "overview.md",
     "RESULTS.md": "results.md",
@@ -68,6 +68,11 @@ def source_address(place):
     if len(found) != 1:
         return None
     return f"source/{found[0]}.html" + (f"#__codelineno-0-{line}" if line else "")
+
+
+def address_of(thing):
+    """The address on the site of the line at which a class or function begins."""
+    return source_address(at(thing))
 
 
 def site_path(target, page):

@@ -71,7 +71,7 @@ def site_map(*lit, finding=None, links=None):
         f'<text x="934" y="245" font-size="14" fill="{INK}">frozen</text>'
     )
     svg = (
-        f'<svg role="img" aria-label="{escape(finding, quote=True)}" xmlns="http://www.w3.org/2000/svg" '
+        f'<svg role="{"group" if links else "img"}" aria-label="{escape(finding, quote=True)}" xmlns="http://www.w3.org/2000/svg" '
         'viewBox="0 0 1110 260" width="100%" font-family="DejaVu Sans, Verdana, sans-serif">'
         f'<rect width="1110" height="260" fill="white"/>{"".join(parts)}</svg>'
     )
@@ -87,4 +87,6 @@ def text(x, y, words, size, ink=INK):
 
 def linked(part, name, links):
     """The part as a link, where there is an address for it."""
-    return f'<a href="{escape(links[name], quote=True)}">{part}</a>' if links and name in links else part
+    if not links or name not in links:
+        return part
+    return f'<a href="{escape(links[name], quote=True)}" aria-label="{name}">{part}</a>'
