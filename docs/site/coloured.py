@@ -4,31 +4,30 @@ import re
 from html import escape
 
 from pygments.lexers import PythonLexer
-from pygments.token import STANDARD_TYPES, Comment, Keyword, Token
+from pygments.token import STANDARD_TYPES, Token
 
 COLOURS = 8  # classes t0 ... t7 of site.css
-LETTER = re.compile(
-    r"[^\W\d_]\u0302?\d?(?:_[a-z0-9]\b)?'?(?![\w\u0302])|\b(?:act|relu|softmax|sigma|lambda|wte|wpe|dW)\b"
-)
+WORDS = "act|relu|softmax|sigma|lambda|wte|wpe|dW"  # that count as letters
+LETTER = re.compile(rf"[^\W\d_]\u0302?\d?(?:_[a-z0-9]\b)?'?(?![\w\u0302])|\b(?:{WORDS})\b")
 NAME = re.compile(r"[^\W\d]\w*")
+GAP = re.compile(r"(.*?)( {5,}|$)(.*)")  # of a line: what is said in letters, a gap, and what explains it
 
 
 class Terms:
-    """The letters of a formula, a colour for each, and the names that they have in the code.
+    """The letters of some formulas, a colour for each, and the names that they have in the code.
 
-    A letter has its own name in the code; its gradient has the name with a d in front. `named` says
-    where a letter has others: {"s": ["scaling"]}.
+    A letter is called the same in the code, and its gradient so with a d in front. `named` has the other
+    names of some: {"s": ["scaling"]}.
     """
 
     def __init__(self, formulas, named):
         letters = [m[0] for line in formulas for m in LETTER.finditer(line)]
         self.colour = {x: i % COLOURS for i, x in enumerate(dict.fromkeys([*letters, *named]))}
-        self.letter = {x: x for x in self.colour if x not in named}
+        self.letter = {x: x for x in self.colour}
         self.letter |= {name: x for x, names in named.items() for name in names}
 
     def in_code(self, name):
-        """(letter, is it the gradient?) of a name in the code; (None, False) for one that is in no formula."""
-        name = name.strip("_") if name not in self.letter else name
+        """(letter, is it the gradient?) of a name in the code; the letter is None where no formula has it."""
         if name in self.letter:
             return self.letter[name], False
         return self.letter.get(name.removeprefix("d")), True
@@ -39,38 +38,34 @@ class Terms:
         return f'<span class="t{self.colour[letter]}{kind}">{escape(shown)}</span>'
 
     def formula(self, line):
-        """A line of the formula; what explains it stands in grey behind."""
-        said, gap, words = re.match(r"(.*?)( {5,}|$)(.*)", line).groups()
+        """A line of the formula as HTML; what explains it stands in grey behind."""
+        said, gap, words = GAP.match(line).groups()
         parts, end = [], 0
         for m in LETTER.finditer(said):
-            parts += [
-                escape(said[end : m.start()]),
-                self.span(m[0], m[0]) if m[0] in self.colour else escape(m[0]),
-            ]
+            shown = self.span(m[0], m[0]) if m[0] in self.colour else escape(m[0])
+            parts += [escape(said[end : m.start()]), shown]
             end = m.end()
-        parts.append(escape(said[end:]))
-        return "".join(parts) + gap + (f'<span class="said">{escape(words)}</span>' if words else "")
+        parts += [escape(said[end:]), gap, f'<span class="said">{escape(words)}</span>' if words else ""]
+        return "".join(parts)
 
     def lines(self, text):
-        """Python, line by line, as HTML: the letters' colours in names and strings, the usual ones elsewhere."""
-        html = "".join(self.token(kind, shown) for kind, shown in PythonLexer(stripnl=False).get_tokens(text))
-        return html.rstrip("\n").split("\n")
+        """Python as HTML, line by line: letters in their colours, in names and strings; all else as usual."""
+        tokens = PythonLexer(stripnl=False).get_tokens(text)
+        return "".join(self.token(kind, shown) for kind, shown in tokens).rstrip("\n").split("\n")
 
     def token(self, kind, shown):
-        """One token; one that goes over several lines is closed and opened again at each."""
-        if kind in Comment or kind in Keyword or not (kind in Token.Name or kind in Token.Literal.String):
-            inner = escape(shown)
-        else:
-            inner = NAME.sub(self.name, escape(shown, quote=False))
-        css = STANDARD_TYPES.get(kind, "")
-        return "\n".join(
-            f'<span class="{css}">{part}</span>' if css and part else part for part in inner.split("\n")
-        )
+        """One token; what goes over several lines is closed and opened again at each."""
+        inner = escape(shown, quote=False)
+        if kind in Token.Name or kind in Token.Literal.String:
+            inner = NAME.sub(self.name, inner)
+        css = STANDARD_TYPES.get(kind)
+        wrapped = lambda part: f'<span class="{css}">{part}</span>' if css and part else part
+        return "\n".join(map(wrapped, inner.split("\n")))
 
     def name(self, m):
-        """A name in the code, coloured if it is a letter's."""
+        """A name in the code, in colour if it is a letter's."""
         letter, gradient = self.in_code(m[0])
-        return self.span(letter, m[0], gradient) if letter in self.colour else m[0]
+        return self.span(letter, m[0], gradient) if letter else m[0]
 
     def used(self, text):
         """The letters that occur in a piece of code."""

@@ -52,7 +52,7 @@ def scores(name):
 
 
 def filled(name, words):
-    """The words with their numbers: {score translation} is the method's own, {score translation full} another's."""
+    """The words with their numbers: {score dialogue} is the method's own, {score dialogue full} another's."""
 
     def number(m):
         column, task, other = re.match(rf"({'|'.join(COLUMNS)}) (\S+)(?: (\S+))?$", m[1]).groups()

@@ -1,11 +1,11 @@
-"""A page for each method, made from its source, and the page of all of them; methods.yml has what no source says."""
+"""A page for each method, made from its source, and one of them all; methods.yml has what no source says."""
 
 import ast
-import re
 from functools import cache
 from html import escape
 from importlib import import_module
 from inspect import getmodule
+from math import prod
 from pathlib import Path
 from statistics import median
 
@@ -19,9 +19,9 @@ from repository import ROOT, address_of, source_address
 from minipeft import gpt2, ops
 from minipeft.app.catalogue import at, described
 from minipeft.methods import METHODS, Method
+from minipeft.methods.about import site
 from minipeft.teaching.site_map import site_map
 
-GAP = re.compile(r" {5,}")
 LINKS = {  # where the parts of the map lead
     "embed": gpt2.embed, "linear": gpt2.linear_at, "keys_values": gpt2.attn, "sublayer": gpt2.mlp,
     "wte": ops.embedding, "wpe": ops.embedding, "ln_1": ops.layer_norm, "ln_2": ops.layer_norm,
@@ -46,6 +46,7 @@ def method_page(name):
     method, found, own = described(name), reach(name), said()[name]
     link = lambda address: get_relative_url(address, f"methods/{name}.html")
     parts = [
+        "---\nhide: [toc]\n---",
         f"# {method['class']}",
         method["about"],
         scrolls("The four sites", map_of(found.lit, link)),
@@ -54,11 +55,12 @@ def method_page(name):
         "## What its backward forms, and where it stops {#backward}",
         f"On the embedded model, with the default settings. {found.finding}",
         scrolls("What the backward forms, block by block", drawn(found, link)),
-        tensors_of(found),
+        trained(found),
         "## What was measured {#measured}",
         measured(name),
         "## Good for, bad for {#use}",
-        f"**Good.** {filled(name, own['good'])}\n\n**Bad.** {filled(name, own['bad'])}",
+        f"**Good.** {filled(name, own['good'])}",
+        f"**Bad.** {filled(name, own['bad'])}",
         "## Settings {#settings}",
         settings(name, method),
         "## Where it comes from {#papers}",
@@ -78,6 +80,13 @@ def scrolls(label, inner):
     return f'<div class="scrolls" role="region" tabindex="0" aria-label="{escape(label)}">{inner}</div>'
 
 
+def table(head, rows):
+    """A table in Markdown; a column whose heading ends in ":" has its cells on the right."""
+    rule = ["---:" if title.endswith(":") else "---" for title in head]
+    lines = [[title.removesuffix(":") for title in head], rule, *rows]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+
+
 # ------------------------------------------------------------------------------- the formula and the code
 
 
@@ -87,35 +96,29 @@ def formula_lines(method):
     return lines or [first]
 
 
-def in_numpy(name):
-    """[(a line of the formula, the same in NumPy)] of a method."""
-    return list(said()[name]["numpy"].items())
-
-
 def beside(name, method, link):
-    """The formula on the left, in mathematics and in NumPy; the lines that compute it on the right."""
-    lines, own = formula_lines(method), said()[name]
-    terms = Terms([formula for formula, _ in in_numpy(name)], own.get("code", {}))
-    formula = "\n".join(terms.formula(line) for line in lines)
-    numpy = "\n".join(line for _, code in in_numpy(name) for line in terms.lines(code))
+    """On the left the formula, in mathematics and in NumPy; on the right the lines that compute it."""
+    own = said()[name]
+    terms = Terms(own["numpy"], own.get("code", {}))
+    formula = "\n".join(terms.formula(line) for line in formula_lines(method))
+    numpy = "\n".join(line for code in own["numpy"].values() for line in terms.lines(code))
     code = "\n".join(listing(place, terms, link) for place in code_places(name, method))
     return (
-        '<div class="beside"><div class="formula">'
-        f"<p>The formula</p>{pre('The formula', formula)}"
-        f"<p>In NumPy, line by line; a test evaluates both sides</p>{pre('The formula in NumPy', numpy)}"
-        f'</div><div class="code">{code}</div></div>'
+        f'<div class="beside"><div class="formula"><p>The formula</p>{pre("The formula", formula)}'
+        f"<p>In NumPy; a test evaluates both</p>{pre('The formula in NumPy', numpy)}</div>"
+        f'<div class="code">{code}</div></div>'
     )
 
 
 def code_places(name, method):
-    """ "file:line" of the functions that compute a method's formula and its gradient, each forward first."""
+    """ "file:line" of the functions that compute a method's formula and its gradients."""
     places = method["where"].get("forward", []) + method["where"].get("backward", [])
-    also = [at(named(path)) for path in said()[name].get("also", [])]
+    also = [at(function_named(path)) for path in said()[name].get("also", [])]
     identity = Path(getmodule(Method).__file__).resolve().relative_to(ROOT).as_posix()
-    return list(dict.fromkeys(place for place in places + also if not place.startswith(identity)))
+    return [place for place in dict.fromkeys(places + also) if not place.startswith(identity)]
 
 
-def named(path):
+def function_named(path):
     """ "minipeft.ops:linear" -> the function."""
     module, _, names = path.partition(":")
     thing = import_module(module)
@@ -125,59 +128,45 @@ def named(path):
 
 
 def listing(place, terms, link):
-    """A function with its file and line numbers, each a link to the whole file."""
+    """A function with its file, and its lines with their numbers, each a link to its place in the file."""
     path, _, line = place.partition(":")
-    function, first = function_at(path, int(line))
+    text, first = function_at(path, int(line))
     rows = []
-    for number, html in enumerate(terms.lines(function), first):
+    for number, html in enumerate(terms.lines(text), first):
         address = link(source_address(f"{path}:{number}"))
-        rows.append(
-            f'<a class="number" href="{address}" tabindex="-1" aria-hidden="true">{number:>4}</a> {html}'
-        )
+        number = f'<a class="number" href="{address}" tabindex="-1" aria-hidden="true">{number:>4}</a>'
+        rows.append(f"{number} {html}")
     title = f'<a href="{link(source_address(place))}"><code>{place}</code></a>'
     return f"<p>{title}</p>{pre(place, chr(10).join(rows))}"
 
 
 def function_at(path, line):
-    """(source, its first line) of the function or class in whose lines `line` is the first."""
+    """(source, its first line) of the function that begins at `line` of a file."""
     text = (ROOT / path).read_text(encoding="utf-8")
-    kinds = ast.FunctionDef | ast.ClassDef
-    firsts = lambda node: {node.lineno, *(d.lineno for d in node.decorator_list)}
-    node = next(n for n in ast.walk(ast.parse(text)) if isinstance(n, kinds) and line in firsts(n))
+    functions = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef))
+    node = next(f for f in functions if f.lineno == line)
     lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
     return "\n".join(row[node.col_offset :] for row in lines), node.lineno
 
 
 def pre(label, html):
     """Code or a formula, which scrolls by itself where it is too wide."""
-    return f'<div class="highlight"><pre tabindex="0" role="region" aria-label="{escape(label)}"><code>{html}</code></pre></div>'
+    scrolls = f'tabindex="0" role="region" aria-label="{escape(label)}"'
+    return f'<div class="highlight"><pre {scrolls}><code>{html}</code></pre></div>'
 
 
-# ----------------------------------------------------------------------------------------- what else it says
+# --------------------------------------------------------------------------------------- what else it says
 
 
-def tensors_of(found):
-    """The tensors that train in the lowest block that has any, and their number over all."""
-    total = sum(size(shape) for shape in found.tensors.values())
-    blocks = [n.split(".")[1] for n in found.tensors if n.startswith("h.")]
-    lowest = f"h.{min(blocks, key=int)}." if blocks else ""
-    rows = [
-        f"| `{n}` | {shape} | {size(shape):,} |" for n, shape in found.tensors.items() if n.startswith(lowest)
-    ]
-    others = "; the other blocks that train have the same" if len(set(blocks)) > 1 else ""
-    title = f"What trains in `{lowest.rstrip('.')}`" if lowest else "What trains"
-    outside = [n for n in found.tensors if lowest and not n.startswith("h.")]
-    outside = f", beside {', '.join(f'`{n}`' for n in outside)}" if outside else ""
-    head = f"{title}{others}{outside}; {total:,} numbers in all.\n\n| tensor | shape | numbers |\n|---|---|---:|\n"
-    return head + "\n".join(rows)
-
-
-def size(shape):
-    """How many numbers an array of that shape has."""
-    count = 1
-    for n in shape:
-        count *= n
-    return count
+def trained(found):
+    """The tensors that train: of the lowest block that has any, and outside the blocks; how many numbers."""
+    blocks = {name.split(".")[1] for name in found.tensors if name.startswith("h.")}
+    lowest = f"h.{min(blocks, key=int)}." if blocks else "h."
+    shown = {n: s for n, s in found.tensors.items() if n.startswith(lowest) or not n.startswith("h.")}
+    others = f" Of {len(blocks)} blocks alike one is shown." if len(blocks) > 1 else ""
+    total = sum(prod(shape) for shape in found.tensors.values())
+    rows = [[f"`{name}`", shape, f"{prod(shape):,}"] for name, shape in shown.items()]
+    return f"{total:,} numbers train.{others}\n\n" + table(["tensor", "shape", "numbers:"], rows)
 
 
 def measured(name):
@@ -185,96 +174,87 @@ def measured(name):
     found = scores(name)
     if not found:
         return "It is in none of the tables of [the results](../results.md)."
-    head = "| task | " + " | ".join(COLUMNS) + " |\n|---|" + "---:|" * len(COLUMNS) + "\n"
-    rows = [
-        f"| [{task}](../results.md#{task}) | " + " | ".join(row[c] for c in COLUMNS) + " |"
-        for task, row in found.items()
-    ]
-    return (
-        "On the embedded model, 150 steps, two cores; [the results](../results.md) have all methods, machine and date.\n\n"
-        + head + "\n".join(rows)
-    )  # fmt: skip
+    rows = [[f"[{task}](../results.md#{task})", *(row[c] for c in COLUMNS)] for task, row in found.items()]
+    intro = "On the embedded model, 150 steps, two cores; [the results](../results.md) have machine and date."
+    return f"{intro}\n\n{table(['task', *(c + ':' for c in COLUMNS)], rows)}"
 
 
 def settings(name, method):
     """What can be set, and how many numbers train with the defaults."""
     count = method["parameters"]
-    small = (
-        f"{count:,} numbers train on GPT-2 small"
-        if count is not None
-        else "it needs trained adapters to begin"
+    trains = (
+        "it needs trained adapters to begin" if count is None else f"{count:,} numbers train on GPT-2 small"
     )
-    intro = f"`minipeft methods {name}` says the same in a terminal. With the defaults {small}."
+    intro = f"`minipeft methods {name}` says the same in a terminal. With the defaults {trains}."
     if not method["settings"]:
-        return intro + " It has no settings."
-    rows = [f"| `{s['name']}` | `{s['default']}` | {cell(s['meaning'])} |" for s in method["settings"]]
-    return intro + "\n\n| setting | default | meaning |\n|---|---|---|\n" + "\n".join(rows)
+        return f"{intro} It has no settings."
+    rows = [[f"`{s['name']}`", f"`{s['default']}`", plain(s["meaning"])] for s in method["settings"]]
+    return f"{intro}\n\n{table(['setting', 'default', 'meaning'], rows)}"
 
 
-def cell(words):
-    """Words that may stand in a cell of a table."""
-    return words.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+def plain(words):
+    """Words of a docstring that are no Markdown."""
+    return words.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_").replace("<", "&lt;")
 
 
 def papers(method, own):
     """The source that the file names, and where it can be read."""
-    links = ", ".join(f"[{p}](https://arxiv.org/abs/{p.removeprefix('arXiv:')})" for p in own["paper"])
-    return "\n\n".join(part for part in (cell(method["source"]), links and f"To read: {links}.") if part) or (
-        "It is older than any paper named here."
-    )
+    links = [f"[{paper}](https://arxiv.org/abs/{paper.removeprefix('arXiv:')})" for paper in own["paper"]]
+    parts = [plain(method["source"]), links and f"To read: {', '.join(links)}."]
+    return "\n\n".join(part for part in parts if part) or "It is older than any paper that could be named."
 
 
 def where(method):
-    """Its class, test and page."""
-    rows = [f"| {what} | {', '.join(f'`{place}`' for place in places)} |" for what, places in method["where"].items()
-            if what != "page"]  # fmt: skip
-    return "| what | file and line |\n|---|---|\n" + "\n".join(rows)
+    """Its class, what it computes, and its test, by file and line."""
+    shown = {what: places for what, places in method["where"].items() if what != "page"}
+    rows = [[what, ", ".join(f"`{place}`" for place in places)] for what, places in shown.items()]
+    return table(["what", "file and line"], rows)
+
+
+# ---------------------------------------------------------------------------------------------- all of them
 
 
 def where_page():
-    """Every method, where it acts, what its backward forms and where that stops."""
-    link = lambda address: get_relative_url(address, "where.html")
+    """Where every method acts, what its backward forms and where that stops."""
     rows = []
     for name, cls in METHODS.items():
-        found, method = reach(name), described(name)
-        (dx, n), (dW, _) = found.linear_layers("x"), found.linear_layers("weight")
-        rows.append(
-            f"| [{cls.__name__}](methods/{name}.md) | {method['site']} | {dx} of {n} | {dW} of {n} | `{found.lowest}` |"
-        )
-    return (
-        f"""# Where each method acts
+        found = reach(name)
+        formed = [f"{count} of {n}" for count, n in map(found.linear_layers, ("x", "weight"))]
+        rows.append([f"[{cls.__name__}](methods/{name}.md)", site(cls), *formed, f"`{found.lowest}`"])
+    link = lambda address: get_relative_url(address, "where.html")
+    return f"""# Where each method acts
 
-One block of GPT-2. The circles are the four sites, doors through which a method may come in; every part of the map leads to its
-line in the code.
+One block of GPT-2. The circles are the four sites, doors through which a method may come in; every part of
+the map leads to its line in the code.
 
 {scrolls("The four sites", map_of((), link))}
 
-Gradients flow from the loss down. Of a frozen weight none is formed; of a layer's input one is formed only if something below it
-trains. So a method decides what a backward costs: in how many of the linear layers dx and dW are formed, and where all ends. This is
-computed from `minipeft/step.py`, which decides it in training, too. Each method's page has the picture.
+Gradients flow from the loss down. Of a frozen weight none is formed; of a layer's input one is formed only
+if something below it trains. So a method decides what a backward costs: in how many of the linear layers dx
+and dW are formed, and where all ends. This is computed by `minipeft/step.py`, which decides it in training,
+too. Each method's page has the picture.
 
-| method | site | dx | dW | the backward stops at |
-|---|---|---:|---:|---|
+{table(["method", "site", "dx:", "dW:", "the backward stops at"], rows)}
 """
-        + "\n".join(rows)
-        + "\n"
-    )
 
 
 def methods_table():
-    """For the page on choosing: what each method costs and reached, the best first."""
+    """For the page on choosing: what each method costs and what it reached, the best first."""
     rows = []
     for name, cls in METHODS.items():
-        found, merges = scores(name), "yes" if "merge" in described(name)["where"] else "no"
-        if found:
-            shares = [int(row["of full"].removesuffix(" %")) for row in found.values()]
-            task = found["data-to-text"]
-            numbers = [task["trainable"], merges, f"`{reach(name).lowest}`", f"{median(shares):.0f} %"]
-            numbers += [task["tokens/s"], task["peak MB"]]
-            rows.append((median(shares), f"| [{cls.__name__}](methods/{name}.md) | {' | '.join(numbers)} |"))
-    head = "| method | trainable | merges | backward stops at | of full, median | tokens/s | peak MB |"
-    return (
-        head
-        + "\n|---|---:|---|---|---:|---:|---:|\n"
-        + "\n".join(row for _, row in sorted(rows, reverse=True))
-    )
+        if found := scores(name):
+            share = median(int(row["of full"].removesuffix(" %")) for row in found.values())
+            merges, task = "merge" in described(name)["where"], found["data-to-text"]
+            costs = [task["trainable"], "yes" if merges else "no", f"`{reach(name).lowest}`"]
+            reached = [f"{share:.0f} %", task["tokens/s"], task["peak MB"]]
+            rows.append((share, [f"[{cls.__name__}](methods/{name}.md)", *costs, *reached]))
+    head = [
+        "method",
+        "trainable:",
+        "merges",
+        "backward stops at",
+        "of full, median:",
+        "tokens/s:",
+        "peak MB:",
+    ]
+    return table(head, [cells for _, cells in sorted(rows, reverse=True)])

@@ -1,4 +1,4 @@
-"""The notebooks as pages: text, code, and what each cell showed. Their formulas and links are treated as any page's."""
+"""The notebooks as pages: text, code, and what each cell showed."""
 
 import nbformat
 from repository import ROOT

@@ -1,4 +1,4 @@
-"""What a method forms in its backward and where the backward stops: asked of the Step that it really trains with."""
+"""What a method forms in its backward, and where that stops: asked of the Step that it trains with."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -127,7 +127,7 @@ def drawn(found, link):
             f'stroke-width="2" {DASHED if edge == GREY else ""}/>' + text(x + 26, height + 14, meaning, 13)
         )
     return (
-        f'<svg role="group" aria-label="{escape(found.finding, quote=True)}" xmlns="http://www.w3.org/2000/svg" '
+        f'<svg role="group" aria-label="{escape(found.finding)}" xmlns="http://www.w3.org/2000/svg" '
         f'viewBox="0 0 {LEFT + WIDE * len(PLACES) + 10} {height + 24}" '
         f'font-family="DejaVu Sans, Verdana, sans-serif">{"".join(parts)}</svg>'
     )

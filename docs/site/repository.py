@@ -59,7 +59,7 @@ def source_page(path):
 def source_address(place):
     """ "minipeft/ops.py:15" -> the address of that line on the site; None where no such file is shown.
 
-    The file may be named as seen from the repository or from the package, or by its own end where only one ends so.
+    The file may be named as seen from the repository or from the package, or by an end that only one has.
     """
     name, _, line = place.partition(":")
     there = python_files()
