@@ -1,6 +1,7 @@
 """What MkDocs calls while it builds the site: adds the pages that no file holds, and joins all by links."""
 
 import html
+import json
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from mkdocs.utils import get_relative_url
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from gradient_check import curves
 from measured import filled
 from method_pages import method_pages, methods_table
 from notebook_pages import notebook_pages
@@ -55,6 +57,8 @@ def on_page_markdown(markdown, page, config, files):
     """Links as a reader of the repository follows them, turned into links of the site; numbers filled in."""
     if page.file.src_uri == "choose.md":
         markdown = filled("", markdown.replace("{methods}", methods_table()))
+    if page.file.src_uri == "gradient-check.md":
+        markdown = markdown.replace("{curves}", json.dumps(curves(), separators=(",", ":")))
     return re.sub(r"(?<=\]\()([^)#\s]+)(?=[)#])", lambda m: relative(m[1], page.file.src_uri), markdown)
 
 

@@ -14,6 +14,7 @@ pytest.importorskip("mkdocs", reason='the site needs `pip install -e ".[docs]"`'
 sys.path.append(str(Path(__file__).parents[1] / "docs" / "site"))
 
 from coloured import Terms
+from gradient_check import curves
 from measured import filled, results
 from method_pages import code_places, formula_lines, function_at, said
 from reach import reach
@@ -122,7 +123,7 @@ def case_parallel_adapter():
 def case_fusion():
     peft, step = on_model(fused())
     x, h = normal(T, 12), normal(T + 1, 12)[1:]
-    changed, (_, u, a, _, _, _, p, _, t) = peft.method.sublayer("h.1.mlp", x, h.copy(), step)
+    changed, (_, _, a, _, _, _, p, _, t) = peft.method.sublayer("h.1.mlp", x, h.copy(), step)
     names = {"h": h, "u": x + h, "K": 2, "a": [a[:, 0], a[:, 1]], "p": p, "Q": t["query"]}
     names |= {"b": t["query_bias"], "W": t["key"], "V": t["value"], "softmax": ops.softmax}
     return names | {"c": step.tensors["h.1.mlp.fusion_key_bias"]}, [changed, p]
@@ -220,7 +221,7 @@ ETA = 0.01
 
 
 def trained(method):
-    """(name, before, after, what AdamW makes of the gradient) of every tensor, in one step at the rate ETA."""
+    """(name, before, after, what AdamW makes of the gradient) of every tensor, in one step at rate ETA."""
     peft, _ = on_model(method)
     _, grads = peft.loss_and_grads(small_batch())
     before, unit = ({n: p.copy() for n, p in peft.trainable.items()} for _ in range(2))
@@ -326,3 +327,27 @@ def test_what_the_page_says_is_formed_is_what_a_backward_forms(name):
     formed = list(found.formed.items())
     below = formed[: [place for place, _ in formed].index(found.lowest)]
     assert all(kinds == set() for _, kinds in below)
+
+
+# ------------------------------------------------------------------------------------ the live gradient check
+
+
+@pytest.mark.parametrize("operation", curves()["operations"], ids=lambda operation: operation["name"])
+def test_the_picture_shows_what_its_page_says(operation):
+    """Right passes in float64 alone; every mistake is seen, and of each list the first is not, with ones."""
+    right, hidden, *others = (claim["errors"] for claim in operation["claims"])
+    assert min(right["float64 random"]) < -7 and min(right["float64 ones"]) < -7
+    assert min(right["float32 random"]) > -7
+    for wrong in (hidden, *others):
+        assert min(wrong["float64 random"]) > -2
+    assert min(hidden["float64 ones"]) < -7
+    for seen in others:
+        if seen is not others[0] or operation["name"] != "Layer norm: dx":  # its w is forgotten unseen, too
+            assert min(seen["float64 ones"]) > -3
+
+
+def test_the_error_falls_and_rises_again_with_the_step():
+    """The V: of layer norm, which bends."""
+    errors = curves()["operations"][0]["claims"][0]["errors"]["float64 random"]
+    best = errors.index(min(errors))
+    assert 3 < best < 22 and errors[0] > errors[best] + 5 and errors[-1] > errors[best] + 5
