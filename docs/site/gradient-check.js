@@ -2,7 +2,7 @@
 (() => {
   const get = (id) => document.getElementById(id);
   const data = JSON.parse(get("curves").textContent);
-  const [LEFT, TOP, WIDE, HIGH] = [58, 14, 560, 270];
+  const [LEFT, TOP, WIDE, HIGH] = [52, 14, 400, 240];
   const x = (step) => LEFT + WIDE * (1 + step / 13); // step and error: powers of ten
   const y = (error) => TOP + HIGH * ((1 - error) / 17);
   const LIMIT = -7; // of float64, as in minipeft gradcheck
@@ -36,7 +36,7 @@
     const i = data.steps.length - 1 - get("step").value; // small steps on the left, as in the picture
     const errors = claim.errors[kind()];
     const parts = [];
-    for (let p = -12; p <= 0; p += 2) parts.push(words([x(p), TOP + HIGH + 20], power(p)));
+    for (let p = -12; p <= 0; p += 3) parts.push(words([x(p), TOP + HIGH + 20], power(p)));
     for (let p = -16; p <= 0; p += 4) {
       parts.push(words([LEFT - 8, y(p) + 4], power(p), "end"));
       parts.push(element("path", { d: `M${LEFT} ${y(p)} h${WIDE}`, stroke: "#e0e0e0" }));

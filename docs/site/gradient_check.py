@@ -1,4 +1,4 @@
-"""The curves of the live gradient check: the error of right and of wrong backwards against the step, computed."""
+"""The curves of the live gradient check: the errors of right and wrong backwards at every step."""
 
 from functools import partial
 
@@ -35,7 +35,7 @@ def layer_norm_dx(a, mistake=None):
     """dx of `layer_norm`."""
     x, w = a["x"], a["w"]
     _, cache = ops.layer_norm(x, np.ones_like(w) if mistake == "w" else w, a["shift"], 1e-5, {"x"})
-    xhat, rstd, _, _ = cache
+    _, rstd, _, _ = cache
     g = a["dy"] * w  # (N, C)
     if mistake == "variance":
         return rstd * (g - g.mean(1, keepdims=True))

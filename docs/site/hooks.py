@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from gradient_check import curves
 from measured import filled
-from method_pages import method_pages, methods_table
+from method_pages import method_pages, methods_table, scrolls, whole_map
 from notebook_pages import notebook_pages
 from repository import LINE, repository_pages, site_path, source_address, source_pages
 
@@ -55,6 +55,8 @@ def listed(folder):
 @event_priority(100)
 def on_page_markdown(markdown, page, config, files):
     """Links as a reader of the repository follows them, turned into links of the site; numbers filled in."""
+    if page.file.src_uri == "index.md":
+        markdown = markdown.replace("{map}", whole_map("index.html"))
     if page.file.src_uri == "choose.md":
         markdown = filled("", markdown.replace("{methods}", methods_table()))
     if page.file.src_uri == "gradient-check.md":
@@ -73,6 +75,7 @@ def on_page_content(content, page, config, files):
     content = re.sub(
         r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', mathml, content, flags=re.DOTALL
     )
+    content = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", content)  # no words: no heading
     link = lambda address, inner: f'<a href="{get_relative_url(address, page.url)}">{inner}</a>'
     if page.url.startswith("source/"):
         return content
@@ -94,4 +97,5 @@ CLASSES = {cls.__name__: name for name, cls in METHODS.items()}
 
 def mathml(m):
     """One formula of the page; a formula that cannot be read stops the build."""
-    return convert(html.unescape(m[2]), display="inline" if m[1] == "span" else "block")
+    formula = html.unescape(m[2])
+    return convert(formula) if m[1] == "span" else scrolls("Formula", convert(formula, display="block"))

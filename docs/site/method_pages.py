@@ -77,7 +77,7 @@ def map_of(lit, link):
 
 def scrolls(label, inner):
     """What is wider than a phone: it scrolls by itself, with the keyboard, too."""
-    return f'<div class="scrolls" role="region" tabindex="0" aria-label="{escape(label)}">{inner}</div>'
+    return f'<div class="scrolls" role="group" tabindex="0" aria-label="{escape(label)}">{inner}</div>'
 
 
 def table(head, rows):
@@ -151,7 +151,7 @@ def function_at(path, line):
 
 def pre(label, html):
     """Code or a formula, which scrolls by itself where it is too wide."""
-    scrolls = f'tabindex="0" role="region" aria-label="{escape(label)}"'
+    scrolls = f'tabindex="0" role="group" aria-label="{escape(label)}"'
     return f'<div class="highlight"><pre {scrolls}><code>{html}</code></pre></div>'
 
 
@@ -194,7 +194,7 @@ def settings(name, method):
 
 def plain(words):
     """Words of a docstring that are no Markdown."""
-    return words.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_").replace("<", "&lt;")
+    return words.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
 
 
 def papers(method, own):
@@ -221,13 +221,12 @@ def where_page():
         found = reach(name)
         formed = [f"{count} of {n}" for count, n in map(found.linear_layers, ("x", "weight"))]
         rows.append([f"[{cls.__name__}](methods/{name}.md)", site(cls), *formed, f"`{found.lowest}`"])
-    link = lambda address: get_relative_url(address, "where.html")
     return f"""# Where each method acts
 
 One block of GPT-2. The circles are the four sites, doors through which a method may come in; every part of
 the map leads to its line in the code.
 
-{scrolls("The four sites", map_of((), link))}
+{whole_map("where.html")}
 
 Gradients flow from the loss down. Of a frozen weight none is formed; of a layer's input one is formed only
 if something below it trains. So a method decides what a backward costs: in how many of the linear layers dx
@@ -236,6 +235,11 @@ too. Each method's page has the picture.
 
 {table(["method", "site", "dx:", "dW:", "the backward stops at"], rows)}
 """
+
+
+def whole_map(page):
+    """The map for a page of no one method: nothing is lit."""
+    return scrolls("The four sites", map_of((), lambda address: get_relative_url(address, page)))
 
 
 def methods_table():
