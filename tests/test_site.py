@@ -50,16 +50,18 @@ def page(browser):
     page.close()
 
 
-def pages(site, sources=1):
-    """Every page of the site, and so many of those that show a source file: they are all alike."""
-    files = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
-    source = [name for name in files if name.startswith("source/") and name != "source/index.html"]
-    return [name for name in files if name not in source and name != "404.html"] + source[:sources]
-
-
 def opened(page, site, name):
     page.goto((site / name).as_uri())
-    page.wait_for_load_state("load")
+
+
+def pages(site, alike=3):
+    """Every page of the site, but of methods and of source files so many: these are alike."""
+    files = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    methods = [name for name in files if name.startswith("methods/")]
+    source = [name for name in files if name.startswith("source/") and name != "source/index.html"]
+    others = [name for name in files if name not in (*methods, *source, "404.html")]
+    some = lambda names: names[:: max(1, len(names) // alike)]
+    return others + some(methods) + some(source)
 
 
 # ---------------------------------------------------------------------------------- without a browser
@@ -132,24 +134,17 @@ def test_every_notebook_and_every_method_has_a_page(site):
 # ------------------------------------------------------------------------------------- in the browser
 
 
-def test_pages_ask_for_nothing_say_no_error_and_show_their_formulas(site, page):
-    formulas = 0
-    for name in pages(site, sources=3):
-        opened(page, site, name)
-        assert page.locator(".arithmatex").count() == 0, name  # a formula that was not made MathML
-        sizes = page.eval_on_selector_all("math", "all => all.map(m => m.getBoundingClientRect().width)")
-        assert all(width > 0 for width in sizes), name
-        assert page.locator("math merror").count() == 0, name
-        formulas += len(sizes)
-    assert formulas > 50
-    assert page.asked == [] and page.errors == []
-
-
-def test_every_page_fits_a_phone(site, page):
+def test_pages_ask_for_nothing_say_no_error_show_their_formulas_and_fit_a_phone(site, page):
     page.set_viewport_size({"width": 360, "height": 740})
-    for name in pages(site):
+    formulas = 0
+    for name in pages(site, alike=30):
         opened(page, site, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
+        assert page.locator(".arithmatex, merror").count() == 0, name  # a formula that is no MathML
+        widths = page.eval_on_selector_all("math", "all => all.map(m => m.getBoundingClientRect().width)")
+        formulas += sum(width > 0 for width in widths)
+    assert formulas > 50
+    assert page.asked == [] and page.errors == []
 
 
 def test_axe_finds_nothing(site, page):
@@ -166,9 +161,8 @@ def test_axe_finds_nothing(site, page):
 def test_the_search_finds_a_method_without_a_server(site, page):
     opened(page, site, "index.html")
     page.locator("input.md-search__input").click()
-    page.keyboard.type("magnitude of its own")
-    page.wait_for_selector(".md-search-result__link", timeout=15000)
-    assert "dora" in page.locator(".md-search-result__link").first.get_attribute("href")
+    page.keyboard.type("DoRA")
+    page.wait_for_selector(".md-search-result__link[href*='methods/dora.html']")
     assert page.asked == []
 
 
@@ -180,7 +174,10 @@ def test_from_a_row_of_the_table_to_the_line_of_the_formula_in_three_clicks(site
     number = line.inner_text().strip()
     line.click()
     assert page.url.endswith(f"dora.py.html#__codelineno-0-{number}")
-    assert page.locator(f"[id='__codelineno-0-{number}']").is_visible()
+    top = page.evaluate(
+        "id => document.getElementById(id).getBoundingClientRect().top", f"__codelineno-0-{number}"
+    )
+    assert 0 <= top < 900  # the line is in sight
 
 
 def test_a_letter_has_one_colour_in_formula_and_code_and_another_letter_has_another(site, page):
@@ -227,7 +224,7 @@ def test_a_mistake_is_seen_and_vanishes_with_a_probe_of_ones(site, page):
 def test_the_first_tab_leads_past_the_menus(site, page):
     opened(page, site, "methods/lora.html")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "md-skip"
+    assert "md-skip" in page.evaluate("document.activeElement.className").split()
 
 
 @pytest.mark.parametrize(
