@@ -13,11 +13,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytest.importorskip("mkdocs", reason='the site needs `pip install -e ".[docs]"`')
-sync_api = pytest.importorskip("playwright.sync_api", reason='needs `pip install -e ".[test-site]"`')
-axe = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason='needs `pip install -e ".[test-site]"`'
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +27,9 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    sync_api = pytest.importorskip("playwright.sync_api", reason='needs `pip install -e ".[test-site]"`')
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
@@ -149,10 +147,12 @@ def test_pages_ask_for_nothing_say_no_error_show_their_formulas_and_fit_a_phone(
 
 def test_axe_finds_nothing(site, page):
     """Contrast, labels, names of links, order of headings, whatever scrolls can be reached by keyboard."""
+    from axe_playwright_python.sync_playwright import Axe
+
     found = {}
     for name in pages(site):
         opened(page, site, name)
-        for violation in axe.Axe().run(page).response["violations"]:
+        for violation in Axe().run(page).response["violations"]:
             nodes = [node["html"][:150] for node in violation["nodes"]]
             found.setdefault(violation["id"], []).append((name, len(nodes), nodes[0]))
     assert found == {}
