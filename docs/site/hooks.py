@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 from mkdocs.utils import get_relative_url
@@ -72,9 +73,10 @@ def relative(target, page):
 
 def on_page_content(content, page, config, files):
     """Formulas as MathML; names of files and of methods as links to their pages."""
-    content = re.sub(
-        r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', mathml, content, flags=re.DOTALL
-    )
+    content = re.sub(r'<span class="arithmatex">\\\((.*?)\\\)</span>', inline, content, flags=re.DOTALL)
+    content = re.sub(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', displayed, content, flags=re.DOTALL)
+    for heading in headings(page.toc):
+        heading.title = re.sub(r"\\\((.*?)\\\)", inline, heading.title)
     content = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", content)  # no words: no heading
     link = lambda address, inner: f'<a href="{get_relative_url(address, page.url)}">{inner}</a>'
     if page.url.startswith("source/"):
@@ -95,7 +97,29 @@ def on_page_content(content, page, config, files):
 CLASSES = {cls.__name__: name for name, cls in METHODS.items()}
 
 
-def mathml(m):
-    """One formula of the page; a formula that cannot be read stops the build."""
-    formula = html.unescape(m[2])
-    return convert(formula) if m[1] == "span" else scrolls("Formula", convert(formula, display="block"))
+def inline(m):
+    """A formula in a line."""
+    return mathml(m[1], "inline")
+
+
+def displayed(m):
+    """A formula by itself, which scrolls where it is too wide."""
+    return scrolls("Formula", mathml(m[1], "block"))
+
+
+def mathml(formula, display):
+    """LaTeX, as HTML has it, to MathML. A command that the converter does not know stops the build."""
+    latex = html.unescape(formula).replace("{aligned}", "{align*}")
+    made = convert(latex, display=display)
+    if unknown := re.search(r"\\[A-Za-z]+", made):
+        raise PluginError(
+            f"the formula {latex!r} has {unknown[0]}, which cannot be shown: write it otherwise"
+        )
+    return made
+
+
+def headings(toc):
+    """All headings of a page, those under others, too."""
+    for heading in toc:
+        yield heading
+        yield from headings(heading.children)

@@ -82,10 +82,12 @@ def site_path(target, page):
     """
     if re.match(r"\w+:|/", target):
         return None
-    path = CAME_FROM.get(page, f"docs/{page}")
+    path = CAME_FROM.get(page, page if page.startswith("notebooks/") else f"docs/{page}")
     there = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     if there in PAGES:
         return PAGES[there]
     if there in python_files():
         return f"source/{there}.md"
-    return there.removeprefix("docs/") if page in CAME_FROM else None
+    if there.endswith(".ipynb"):
+        return there.replace(".ipynb", ".md")
+    return there.removeprefix("docs/") if not path.startswith("docs/") else None
