@@ -358,7 +358,7 @@ assert gap < 1e-9 and merged.num_parameters == model.num_parameters
 # 4. A forgotten $s$ is seen as one factor, $1/s$, in every entry of $dA$.
 # 5. Training moved {{share:.1%}} of the numbers, and the result merges into $W$.
 #
-# **Three changes to try.** Set `r=1`: the update has one singular value, and the loss ends a little higher. Set `target_modules="c_attn"`: fewer numbers
+# **Three changes to try.** Set `r=1`: the update has one singular value, and the loss ends a little higher. Set `target_modules=("c_attn",)`: fewer numbers
 # train, and the loss ends clearly higher. Set `learning_rate=1e-4`: after 100 steps hardly anything has happened.
 #
 # **Read next:** `minipeft/methods/linear/lora.py`, the method in full. **Write it yourself**, in an empty file and from memory: `minipeft check 10`.
