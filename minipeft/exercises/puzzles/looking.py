@@ -1,0 +1,70 @@
+"""What one backward pass did: which lines ran, and on which line the gradient of each tensor was formed."""
+
+import sys
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .planting import places
+
+
+@dataclass
+class Seen:
+    """lines: the (file, number) that ran in backward functions.  formed: {tensor: (file, number)}."""
+
+    lines: set = field(default_factory=set)
+    formed: dict = field(default_factory=dict)
+
+
+def look(peft, batch):
+    """What `peft.loss_and_grads(batch)` does, as a Seen.
+
+    A gradient is formed where its array is first seen: after each line of a backward function the function's
+    variables are searched for new arrays. One that nobody had before is of that line.
+    """
+    backward = {(str(where.path), where.name.split(".")[-1]) for where in places().values()}
+    seen, first, alive = Seen(), {}, []
+    at = lambda frame: (frame.f_code.co_filename, frame.f_lineno) if is_backward(frame) else None
+    is_backward = lambda frame: (frame.f_code.co_filename, frame.f_code.co_name) in backward
+
+    def local(last):
+        def trace(frame, event, value):
+            file = frame.f_code.co_filename
+            new = list(_arrays([*frame.f_locals.values(), value if event == "return" else None]))
+            for array in new:
+                first.setdefault(id(array), (file, last[0]))
+                alive.append(array)  # its id is nobody else's as long as it lives
+            last[0] = frame.f_lineno
+            if event == "line":
+                seen.lines.add((file, frame.f_lineno))
+            return trace
+
+        return trace
+
+    def called(frame, event, value):
+        if not is_backward(frame):
+            return None
+        for array in _arrays(frame.f_locals.values()):  # what it was given is of its caller's line
+            first.setdefault(id(array), at(frame.f_back))
+            alive.append(array)
+        return local([frame.f_lineno])
+
+    before = sys.gettrace()
+    sys.settrace(called)
+    try:
+        _, grads = peft.loss_and_grads(batch)
+    finally:
+        sys.settrace(before)
+    seen.formed = {name: first.get(id(grads[name])) for name in peft.trainable}
+    return seen
+
+
+def _arrays(values):
+    """All arrays in these values, and in the tuples, lists and dicts among them."""
+    for value in values:
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _arrays(value)
+        elif isinstance(value, dict):
+            yield from _arrays(value.values())
