@@ -1,4 +1,4 @@
-"""A puzzle, and one drawn at random: of a level, kept only if the gradient check finds it and nothing raises."""
+"""A puzzle, and one drawn at random: kept only if the gradient check finds it and nothing raises."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +34,7 @@ class Puzzle:
 
     @property
     def lines(self):
-        """The numbers that are right answers: of the changed line; where one is missing, of both beside it."""
+        """Right answers: the number of the changed line; where one is missing, of both beside it."""
         return [self.where.first + i for i in changed_lines(self.where.text, self.text)]
 
     @property

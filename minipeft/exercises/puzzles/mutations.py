@@ -162,8 +162,9 @@ def _of(node, text):
         inside = text.span(node.func)[0], text.span(node.func)[1]
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if called == "transpose":
-            yield "a transpose is missing", text.replaced(
-                node, _bare(text.cut(*inside).removesuffix(".transpose"))
+            yield (
+                "a transpose is missing",
+                text.replaced(node, _bare(text.cut(*inside).removesuffix(".transpose"))),
             )
         elif called in ("sum", "mean") and isinstance(node.func, ast.Attribute):
             other = "mean" if called == "sum" else "sum"
@@ -181,8 +182,9 @@ def _of_operation(node, text, begin, end):
     at = text.bytes.index(symbol.encode(), text.span(node.left)[1])
     left, right = text.cut(begin, at), text.cut(at + 1, end)
     if symbol == "@":
-        yield "the operands of @ have changed places", text.replaced(
-            node, f"{right} @ {left}", f"({right}) @ ({left})"
+        yield (
+            "the operands of @ have changed places",
+            text.replaced(node, f"{right} @ {left}", f"({right}) @ ({left})"),
         )
         return
     if symbol in "+-":

@@ -1,4 +1,4 @@
-"""The backward functions of the package, and a change of one of them: in memory for a while, or in a copied file."""
+"""The backward functions of the package, and a change of one of them, for a while or in a copied file."""
 
 import ast
 import re
@@ -15,7 +15,13 @@ import minipeft.methods
 from ...errors import InputError, choose_from
 
 ROOT = Path(minipeft.__file__).parent
-BESIDE = ("ops", "layout", "gpt2", "distill", "speed.fast")  # modules with backward functions, beside methods/
+BESIDE = (
+    "ops",
+    "layout",
+    "gpt2",
+    "distill",
+    "speed.fast",
+)  # modules with backward functions, beside methods/
 BACKWARD = re.compile(r"(.*_)?backward|finish|add_grads|add_dx|loss_and_grads")
 
 
@@ -105,7 +111,7 @@ def place(name):
 def planted(where, text):
     """`with planted(place, text):` the function runs these lines instead of its own; then its own again.
 
-    It is the function's code that is exchanged, so whoever imported the function by name gets the change, too.
+    Its code is exchanged, not the function, so whoever imported it by name gets the change, too.
     """
     function = where.function
     own = function.__code__

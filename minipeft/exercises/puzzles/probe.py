@@ -1,4 +1,4 @@
-"""The model and the batch on which a puzzle's gradients are checked: small, with plain operations, nothing trivial."""
+"""The model and the batch on which a puzzle's gradients are checked: small, plain operations."""
 
 import numpy as np
 
@@ -56,9 +56,9 @@ def batch():
 
 
 def errors(peft, some_batch):
-    """{tensor: worst relative error}: `gradcheck`, along a direction and at one element of each tensor."""
+    """{tensor: relative error}: `gradcheck`, along a random direction of each tensor."""
     with np.errstate(all="ignore"):  # a planted bug may overflow
-        return gradcheck(peft, some_batch, elements=1, scramble=0)
+        return gradcheck(peft, some_batch, elements=0, scramble=0)
 
 
 def wrong(found):
