@@ -39,6 +39,7 @@ from .commands import (
     train_command,
     tune_report_command,
 )
+from .puzzle import puzzle_command
 
 TINY = "weights/tiny"  # the embedded model
 ADAPTER = "a folder that `minipeft train` or Hugging Face PEFT wrote"
@@ -171,6 +172,7 @@ def parser():
     add("merge", merge_command, *base, merge_options)
     add("gradcheck", gradcheck_command, *base, method_options, gradcheck_options)
     add("check", check_command, check_options)
+    add("puzzle", puzzle_command, puzzle_options)
     add("bench", bench_command, *base, method_options, bench_options)
     add("pretrain", pretrain_command, result_options, pretrain_options, resume_option)
     add("download", download_command, result_options, download_options)
@@ -239,6 +241,22 @@ def check_options(p):
     what.add_argument("--hint", action="store_true", help="the next of three hints")
     what.add_argument("--solution", action="store_true", help="show the lines that were to be written")
     what.add_argument("--copy", metavar="FOLDER", help="write the exercises' files; those that exist stay")
+
+
+def puzzle_options(p):
+    """Which puzzle, and what is wanted of it."""
+    p.add_argument("puzzle", nargs="?", help="a number (3) or a name (P03); without one, list them")
+    p.add_argument("--level", type=int, choices=(1, 2, 3), help="draw one: from near (1) to far (3)")
+    p.add_argument("--seed", type=int, default=0, help="of the one that is drawn")
+    p.add_argument(
+        "--blind", nargs="?", const="", metavar="NAME", help="a bug that a check does not see (B01)"
+    )
+    what = p.add_mutually_exclusive_group()
+    what.add_argument("--line", type=int, help="the answer: the number of the line with the bug")
+    what.add_argument("--hint", action="store_true", help="the next of three hints; of a blind one, the hint")
+    what.add_argument("--solution", action="store_true", help="show the line, or the check that finds it")
+    what.add_argument("--file", metavar="PATH", help="write the changed file there, to be opened")
+    what.add_argument("--probe", metavar="FILE", help="with --blind: your file with `batch`, `model` or both")
 
 
 def bench_options(p):

@@ -1,6 +1,7 @@
 """What one backward pass did: which lines ran, and on which line the gradient of each tensor was formed."""
 
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,13 +17,31 @@ class Seen:
     formed: dict = field(default_factory=dict)
 
 
+@contextmanager
+def lines_run():
+    """`with lines_run() as lines:` in the end these are the (file, number) that ran in backward functions."""
+    backward, lines = _backward_functions(), set()
+
+    def line(frame, event, value):
+        if event == "line":
+            lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return line
+
+    def called(frame, event, value):
+        code = frame.f_code
+        return line if (code.co_filename, code.co_name) in backward else None
+
+    with _traced(called):
+        yield lines
+
+
 def look(peft, batch):
     """What `peft.loss_and_grads(batch)` does, as a Seen.
 
     A gradient is formed where its array is first seen: after each line of a backward function the function's
     variables are searched for new arrays. One that nobody had before is of that line.
     """
-    backward = {(str(where.path), where.name.split(".")[-1]) for where in places().values()}
+    backward = _backward_functions()
     seen, first, alive = Seen(), {}, []
     at = lambda frame: (frame.f_code.co_filename, frame.f_lineno) if is_backward(frame) else None
     is_backward = lambda frame: (frame.f_code.co_filename, frame.f_code.co_name) in backward
@@ -49,14 +68,26 @@ def look(peft, batch):
             alive.append(array)
         return local([frame.f_lineno])
 
+    with _traced(called):
+        _, grads = peft.loss_and_grads(batch)
+    seen.formed = {name: first.get(id(grads[name])) for name in peft.trainable}
+    return seen
+
+
+def _backward_functions():
+    """{(file, name)} of all."""
+    return {(str(where.path), where.name.split(".")[-1]) for where in places().values()}
+
+
+@contextmanager
+def _traced(called):
+    """What Python calls in this thread is told to `called`, see `sys.settrace`; then as before."""
     before = sys.gettrace()
     sys.settrace(called)
     try:
-        _, grads = peft.loss_and_grads(batch)
+        yield
     finally:
         sys.settrace(before)
-    seen.formed = {name: first.get(id(grads[name])) for name in peft.trainable}
-    return seen
 
 
 def _arrays(values):
