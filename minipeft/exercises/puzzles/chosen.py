@@ -103,7 +103,8 @@ CHOSEN = {one.name: one for one in (
         "The first tensor that is right and the first that is wrong tell more than the size of any error."),
     Chosen(
         "P09", "What a norm takes out", 3, "ops layer_norm_backward",
-        "g - g.mean(1, keepdims=True) - xhat * along", "g - xhat * along", "lora on all layers", "a term is missing",
+        "g - g.mean(1, keepdims=True) - xhat * along", "g - xhat * along",
+        "lora on all layers", "a term is missing",
         "Nothing is right, the highest tensor included: so the bug lies above them all. Above the last "
         "block there are the head, its loss, and one layer norm. All rows of a right dx of a norm sum to "
         "zero, because adding a number to a whole row changes nothing; without the mean they do not. The "

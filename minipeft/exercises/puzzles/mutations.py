@@ -23,12 +23,12 @@ def mutants(text):
     """Every Mutant of a function's text, which may be indented; no two have the same text."""
     indent = re.match(" *", text).group()
     flat = "\n".join(line.removeprefix(indent) for line in text.split("\n"))
-    found = {}
+    found = {text: None}  # `v @ v` the other way round is none
     for what, changed in _changes(_Text(flat)):
         lines = (indent + line if line else line for line in changed.split("\n"))
         mutant = Mutant(what, "\n".join(lines))
         found.setdefault(mutant.text, mutant)
-    return list(found.values())
+    return list(filter(None, found.values()))
 
 
 def changed_lines(before, after):
@@ -67,24 +67,21 @@ class _Text:
         """The whole text with `new` between."""
         return (self.bytes[:begin] + new.encode() + self.bytes[end:]).decode()
 
-    def replaced(self, node, new, meaning=None):
-        """The whole text with `new` for a node, in parentheses only if it would mean something else without.
+    def replaced(self, node, *ways):
+        """The whole text with something else for a node: the first of `ways` to write it that means the same.
 
-        meaning: the same with all parentheses there can be; None: `new` in parentheses.
+        The last way has parentheses wherever there might be a doubt.
         """
         begin, end = self.span(node)
-        meaning = ast.dump(ast.parse(self.with_(begin, end, f"({meaning or new})")))
-        tries = [(begin, end, new), (begin, end, f"({new})")]
+        plain = self.with_(begin, end, f"({ways[-1]})")
+        tries = [(begin, end, way) for one in ways for way in (one, f"({one})")]
         if self.bytes[begin - 1 : begin] == b"(" and self.bytes[end : end + 1] == b")":
-            tries.insert(0, (begin - 1, end + 1, new))
+            tries.insert(0, (begin - 1, end + 1, ways[0]))
         for one in tries:
             text = self.with_(*one)
-            try:
-                if ast.dump(ast.parse(text)) == meaning:
-                    return text
-            except SyntaxError:
-                continue
-        return self.with_(begin, end, f"({meaning})")
+            if _same(text, plain):
+                return text
+        return plain
 
     def without(self, statement):
         """The whole text without the lines of a statement, None if it shares them with another."""
@@ -184,7 +181,13 @@ def _of_operation(node, text, begin, end):
     if symbol == "@":
         yield (
             "the operands of @ have changed places",
-            text.replaced(node, f"{right} @ {left}", f"({right}) @ ({left})"),
+            text.replaced(
+                node,
+                f"{right} @ {left}",
+                f"{right} @ ({left})",
+                f"({right}) @ {left}",
+                f"({right}) @ ({left})",
+            ),
         )
         return
     if symbol in "+-":
@@ -198,10 +201,13 @@ def _of_operation(node, text, begin, end):
 
 def _bare(text):
     """Without the parentheses around all of it, if there are such."""
-    if text.startswith("(") and text.endswith(")"):
-        try:
-            if ast.dump(ast.parse(text[1:-1])) == ast.dump(ast.parse(text)):
-                return text[1:-1]
-        except SyntaxError:
-            pass
-    return text
+    inner = text[1:-1]
+    return inner if text.startswith("(") and text.endswith(")") and _same(inner, text) else text
+
+
+def _same(text, other):
+    """Do both mean the same? False where `text` is not Python."""
+    try:
+        return ast.dump(ast.parse(text)) == ast.dump(ast.parse(other))
+    except SyntaxError:
+        return False
