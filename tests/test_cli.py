@@ -447,6 +447,8 @@ COMMANDS = [
     "chat",
     "merge",
     "gradcheck",
+    "check",
+    "puzzle",
     "pretrain",
     "download",
     "info",

@@ -10,11 +10,10 @@ from pathlib import Path
 from pkgutil import walk_packages
 from types import CodeType
 
-import minipeft.methods
-
+from ... import methods
 from ...errors import InputError, choose_from
 
-ROOT = Path(minipeft.__file__).parent
+ROOT = Path(methods.__file__).parents[1]
 BESIDE = (
     "ops",
     "layout",
@@ -90,7 +89,7 @@ def _functions(tree):
 def places():
     """{"lora LoRA.linear_backward": its Place} of every backward function, by its module's last name."""
     parts = [f"minipeft.{name}" for name in BESIDE]
-    parts += [m.name for m in walk_packages(minipeft.methods.__path__, "minipeft.methods.") if not m.ispkg]
+    parts += [m.name for m in walk_packages(methods.__path__, "minipeft.methods.") if not m.ispkg]
     found = {}
     for module in parts:
         tree = ast.parse(Path(import_module(module).__file__).read_text(encoding="utf-8"))
