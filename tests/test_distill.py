@@ -117,6 +117,8 @@ def test_distill_loss(head_rows, tau, weight, monkeypatch):
         a.setflags(write=True)
         assert check_array(f, a, grad, RNG) < TOLERANCE
     assert np.array_equal(backward(3, cache)[0], 3 * dx)
+    _, cache = distill_loss(x, x_t, y, wants=frozenset({"x"}), **shared)
+    np.testing.assert_allclose(distill_loss_backward(3, cache)[0], 3 * dx, rtol=1e-12)  # not in chunks
 
 
 def test_scores_far_apart_do_not_overflow():

@@ -145,6 +145,30 @@ def test_every_trainable_tensor_gets_a_gradient_of_its_shape_and_its_own(method)
 
 
 @every_case
+def test_no_backward_of_a_method_writes_into_the_gradient_that_it_was_given(method, monkeypatch):
+    peft = noisy(method)
+
+    def read_only(backward):
+        def called(*arguments):
+            given = [a for a in arguments if isinstance(a, np.ndarray) and a.flags.writeable]
+            for a in given:
+                a.setflags(write=False)
+            try:
+                return backward(*arguments)
+            finally:
+                for a in given:
+                    a.setflags(write=True)
+
+        return called
+
+    for part in getattr(peft.method, "methods", [peft.method]):
+        for site in ("embed", "linear_input", "linear", "keys_values", "sublayer"):
+            name = f"{site}_backward"
+            monkeypatch.setattr(part, name, read_only(getattr(part, name)), raising=False)
+    peft.loss_and_grads(small_batch())
+
+
+@every_case
 def test_loss_and_gradients_do_not_depend_on_the_number_of_threads(method, monkeypatch):
     peft, results = noisy(method), []
     for threads in (1, 3):
