@@ -1,8 +1,8 @@
 # %% [markdown]
 # # LoRA in one hour: from a token to a trained and merged adapter
 #
-# This is the short path. You will see a language model predict, write down LoRA (Hu et al. 2021), derive its gradient on paper,
-# check it by numbers, train it, look inside, and fold it into the weights. You need matrices and the chain rule, nothing else.
+# This is the short path. Fine-tuning means: train a finished model a little further, on examples of one task. LoRA (Hu et al. 2021) does so with
+# few numbers. You will derive its gradient on paper, check it, train it, look inside, and fold it into the weights. You need matrices and the chain rule.
 #
 # Runs in {{runtime}} on one core. In pictures grey is frozen and orange is trained.
 #
@@ -21,7 +21,8 @@ from minipeft.teaching import FROZEN, TRAINED, log_scale, picture, show, site_ma
 # ## A language model gives every token a probability
 #
 # The model here is a small GPT-2 that comes with the package. Text goes in as tokens, which are pieces of words with a
-# number each. Out comes one score for every token of the vocabulary, at every place.
+# number each. Out comes one score for every token of the vocabulary, at every place. In comments stand the sizes of arrays: T tokens, V words of
+# the vocabulary.
 
 # %%
 model = minipeft.GPT2.from_pretrained("weights/tiny", dtype="float64")
@@ -47,7 +48,10 @@ words = [model.tokenizer.decode([i]) for i in best]
 print("favourite:", repr(words[0]))
 
 # %%
-with picture("Before fine-tuning, the model does not go on with such a prompt.", 7, 2.6) as f:
+finding = (
+    f"Before fine-tuning the favourite is {words[0]!r}, with {p[best[0]]:.0%}: no description."
+)
+with picture(finding, 7, 2.6) as f:
     axes = f.subplots()
     axes.barh([repr(w) for w in words][::-1], p[best][::-1], color=FROZEN)
     axes.set(xlabel="probability of the next token")
@@ -81,8 +85,9 @@ with picture(
     axes.set(ylabel="−log p")
 
 # %% [markdown]
-# Its derivative by the logits is short: $dz = p - \text{onehot}(\text{label})$. So each row has one negative entry, the label's, and the
-# row adds up to zero: what the label gains, the others lose. Both are checked below, on three rows.
+# Its derivative by the logits is short: $dz = p - \text{onehot}(\text{label})$. For one row, $-\log p_{label} = \log\sum_j e^{z_j} - z_{label}$. The derivative of the first
+# part by $z_i$ is $e^{z_i}/\sum_j e^{z_j} = p_i$; that of the second is 1 at the label and 0 elsewhere. So each row has one negative entry and adds up to zero: what
+# the label gains, the others lose. (M rows are scored, C is the width of the model.)
 
 # %%
 rng = np.random.default_rng(0)
@@ -90,6 +95,7 @@ x, W_head = rng.normal(size=(3, 4)), rng.normal(size=(6, 4))  # (M, C), (V, C)
 labels = np.array([2, 0, 5])
 dz = ops.softmax(x @ W_head.T) - np.eye(6)[labels]  # (M, V)
 print("sums of the rows are zero:", np.allclose(dz.sum(1), 0, rtol=0, atol=1e-12))
+assert ((dz < 0).sum(1) == 1).all()
 
 # %%
 _, cache = ops.lm_loss(x, W_head, labels, {"x"})
@@ -108,8 +114,9 @@ with picture("Each row has one negative entry: the label's.", 7, 2.6) as f:
 # %% [markdown]
 # ## Fine-tuning everything is expensive, a low rank is not
 #
-# GPT-2 is made of linear layers, $y = x W + b$. Full fine-tuning changes every entry of every $W$, and the optimiser keeps two more
-# numbers for each. LoRA leaves $W$ frozen. It adds a change of low rank beside it:
+# GPT-2 is made of linear layers, $y = x W + b$. Full fine-tuning changes every entry of every $W$, and the optimiser (AdamW, below) keeps two running
+# means for each. LoRA leaves $W$ frozen and adds a change of low rank beside it. $A$ and $B$ together are called an adapter; $\alpha$ is a number that you choose, and dividing it
+# by $R$ is meant to keep the size of the change alike when you change $R$:
 #
 # $$y = x W + b + s\,(x A)\,B \qquad A\ (I, R),\quad B\ (R, O),\quad s = \alpha / R$$
 
@@ -129,7 +136,7 @@ with picture(
     to_scale(f.subplots(), ("W", I, O, FROZEN), "+  s", *A_and_B)
 
 # %% [markdown]
-# In the model there are four *sites*, doors at which a method may come in. LoRA uses the second one: it acts beside linear layers.
+# LoRA is one method among many. In the model there are four *sites*, doors at which a method may come in. LoRA uses the second one: it acts beside linear layers.
 
 # %%
 site_map("linear", finding="LoRA comes in beside the linear layers; all else stays frozen.")
@@ -156,8 +163,8 @@ print("x", x.shape, "-> h", h.shape, "-> y", y.shape)
 assert np.allclose(y, x @ (W + s * A @ B) + b)
 
 # %% [markdown]
-# These are the lines that the package runs. They do the same: `y` arrives as $x W + b$, and the small product $h$ is scaled, because
-# it has only $R$ columns.
+# These are the lines that the package runs. `y` arrives as $x W + b$, and the small product $h$ is scaled, because it has only $R$ columns. What is said
+# of `acts_on`, `dropout` and `mask` does nothing here: all linear layers are targets, and nothing is dropped.
 
 # %%
 show(minipeft.LoRA.linear)
@@ -173,7 +180,7 @@ print("largest change of a logit at the start:", moved)
 assert moved == 0
 
 # %% [markdown]
-# ## The backward is four lines, and each is derived
+# ## The backward is five products, and each is derived
 #
 # Given is $dy = \partial\ell/\partial y$, of shape $(N, O)$. We look for the derivatives by $B$, $A$ and $x$. Write the forward with its indices,
 # $y_{no} = (xW)_{no} + b_o + \sum_r h_{nr} B_{ro}$ with $h_{nr} = s \sum_i x_{ni} A_{ir}$.
@@ -201,7 +208,7 @@ assert (dx.shape, dA.shape, dB.shape) == (x.shape, A.shape, B.shape)
 
 # %% [markdown]
 # A shape that fits proves little. The true test is the definition of a derivative: move one number a little, and see how the loss
-# moves. Let the loss be $\ell = \sum y \cdot dy$, for then $\partial\ell/\partial y$ is $dy$.
+# moves. Choose $dy$ once and keep it fixed. Then $\ell = \sum y \cdot dy$ is a number whose derivative by $y$ is $dy$.
 
 
 # %%
@@ -237,15 +244,15 @@ print("wrong dA / right dA, every entry:", np.unique(ratio.round(9)))
 assert np.allclose(ratio, 1 / s)
 
 # %% [markdown]
-# The package's backward has the same lines. It returns what belongs to $A$ and $B$ by name. The part through the frozen $W$ is formed in the model, where
-# the linear layer is; and $dx$ only where something below it trains.
+# The package's backward gives back three things: $dy$ as it is (the model itself multiplies it by $W^T$), the part $dh\,A^T$ of $dx$, and $dA$ and $dB$ by name. If no
+# layer below trains, $dx$ is not needed and is None.
 
 # %%
 show(minipeft.LoRA.linear_backward)
 
 # %% [markdown]
 # `gradcheck` does for the whole model what we did for one layer. It needs float64, and it first puts noise on $A$ and $B$: with
-# $B = 0$ every wrong $dA$ would pass, because the right one is zero.
+# $B = 0$ every wrong $dA$ would pass, because the right one is zero. Afterwards it puts $A$ and $B$ back.
 
 # %% tolerance=1e9
 errors = minipeft.gradcheck(peft, batch, elements=1)
@@ -273,16 +280,17 @@ with picture(
 # %%
 before = model.weights["h.0.attn.c_attn.weight"].copy()
 rows, held_out = task.rows("train", 800), task.rows("validation", 40)
+start = minipeft.evaluate(peft, held_out)["loss"]
 settings = dict(steps=100, learning_rate=1e-2, eval_every=25, progress=False)
 history = minipeft.train(peft, rows, eval_data=held_out, **settings)
 
 # %% tolerance=0.02
-first, last = history.steps[0]["loss"], history.best["eval_loss"]
-print(f"loss of the first batch {first:.2f}, of held-out rows at the end {last:.2f}")
+best = history.best["eval_loss"]
+print(f"loss on held-out rows: {start:.2f} before, {best:.2f} at its best")
 assert np.array_equal(before, model.weights["h.0.attn.c_attn.weight"])  # bit for bit
 
 # %% [markdown]
-# The loss falls from {{first:.1f}} to {{last:.2f}} on rows that training has not shown. The frozen matrix is the same, bit for bit.
+# On rows that training has not shown the loss falls from {{start:.1f}} to {{best:.2f}}. The frozen matrix is the same, bit for bit.
 
 # %%
 with picture("The loss falls while the base stays as it was.", 7, 3) as f:
@@ -358,8 +366,8 @@ assert gap < 1e-9 and merged.num_parameters == model.num_parameters
 # 4. A forgotten $s$ is seen as one factor, $1/s$, in every entry of $dA$.
 # 5. Training moved {{share:.1%}} of the numbers, and the result merges into $W$.
 #
-# **Three changes to try.** Set `r=1`: the update has one singular value, and the loss ends a little higher. Set `target_modules=("c_attn",)`: fewer numbers
-# train, and the loss ends clearly higher. Set `learning_rate=1e-4`: after 100 steps hardly anything has happened.
+# **Three changes to try.** Set `r=1, lora_alpha=2`, so that $s$ stays 2: the update has one singular value, and the loss ends clearly higher. Set `target_modules=("c_attn",)`: fewer numbers
+# train, and the loss ends higher still. Set `learning_rate=1e-4`: after 100 steps the loss has fallen a little, and the answer is as before.
 #
 # **Read next:** `minipeft/methods/linear/lora.py`, the method in full. **Write it yourself**, in an empty file and from memory: `minipeft check 10`.
 #
