@@ -51,6 +51,9 @@ parts = minipeft.PeftModel(model, [prefix, beside])
 assert np.array_equal(peft.logits(few.sequences)[0], parts.logits(few.sequences)[0])
 print("MAM is the list of its parts, bit for bit")
 
+# %% [markdown]
+# As in the paper a small network makes the prefix's table while it trains: $\tanh(E W_0 + b_0)\,W_2 + b_2$. Afterwards the table alone stays. By hand that is:
+
 # %%
 network = P * C + (C * H + H) + (H * 2 * L * C + 2 * L * C)  # E, W_0 and b_0, W_2 and b_2
 adapters = L * (2 * C * R + R + C)
@@ -338,7 +341,7 @@ def bars(axes, rows, colours):
 
 
 soft = {f"τ = {tau}": ops.softmax(z[at] / tau) for tau in (1, 2, 4)}
-held_by = " ".join(f"{p[top].sum():.0%}" for p in soft.values())
+held_by = ", ".join(f"{p[top].sum():.0%}" for p in soft.values())
 with picture(f"Of all probability the ten likeliest hold {held_by} as τ grows.", 8, 3) as f:
     bars(f.subplots(), soft, ["black", "#5f6368", "#c4c7cb"])
 
