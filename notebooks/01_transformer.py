@@ -176,7 +176,7 @@ for habit, j in habits.items():
 layer, head = strongest[max(strongest)]
 row = patterns[layer, head, -1]
 finding = (
-    f"Layer {layer}, head {head}: the last row at {words[row.argmax()]!r} ({row.max():.0%})."
+    f"Layer {layer}, head {head}: the last row sees {words[row.argmax()]!r} ({row.max():.0%})."
 )
 with picture(finding, 7, 4.2) as f:
     axes = f.subplots()

@@ -232,15 +232,15 @@ print("negative entries in each row:", (short < 0).sum(1))
 model = minipeft.GPT2.from_pretrained("weights/tiny", dtype="float64")
 ids = model.tokenizer.encode("The White Oak is a pub near the river").ids
 p = ops.softmax(model.logits([ids])[0][:-1])  # (T - 1, V): row t predicts token t + 1
-t = np.abs(p[range(len(p)), ids[1:]] - 0.5).argmin()
+t = 1 + np.abs(p[range(1, len(p)), ids[2:]] - 0.5).argmin()  # one token alone says little
 dz, label = p[t].copy(), ids[t + 1]
 dz[label] -= 1
 top = [*[i for i in np.argsort(-dz) if i != label][:7], label]
-words = [model.tokenizer.decode([i]).strip() for i in top]
+words = [repr(model.tokenizer.decode([i])) for i in top]
 assert abs(dz.sum()) < 1e-9 and (dz < 0).sum() == 1
 
 # %%
-with picture(f"Of {len(dz):,} entries one is negative, the label's: {words[-1]!r}.", 7, 3) as f:
+with picture(f"Of {len(dz):,} entries one is negative, the label's: {words[-1]}.", 7, 3) as f:
     axes = f.subplots()
     axes.bar(range(len(top)), dz[top], color=GRADIENT)
     axes.set_xticks(range(len(top)), words, rotation=15)
