@@ -100,6 +100,27 @@ def test_dora_is_told_that_it_is_the_exact_derivative():
     assert "The paper holds the lengths n constant" in said
 
 
+@pytest.mark.parametrize("corrected, other", [("m", "v"), ("v", "m")])
+def test_adamw_with_one_of_m_and_v_not_corrected_is_told_which(corrected, other):
+    code = f"""
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    M, V = m / (1 - b1**t), v / (1 - b2**t)
+    return p - lr * wd * p - lr * {corrected.upper()} / (np.sqrt(V) + eps), m, v
+"""
+    code = code.replace("lr * V", "lr * m") if corrected == "v" else code.replace("sqrt(V)", "sqrt(v)")
+    said = answered("17", "import numpy as np" + code).lines
+    assert said[0] == "right: m, v, the move at g = 0" and len(said) == 3, said
+    assert f"{other} is not corrected, and {corrected} is: without decay" in said[1]
+    assert said[2].endswith(f"what is {other} after it?")
+
+
+def test_one_mistake_is_told_before_two_at_once():
+    through_W = next(w for w in EXERCISES["10"].wrong if "through W" in str(w.fact) and w.tensor == "dA")
+    said, _ = with_values("10", lambda v: {"dA": 1.7 * through_W.make(v), "dB": v.dB / v.s})
+    assert said.index("dB: every entry") < said.index("dA: two things at once"), said
+
+
 def test_without_a_cause_there_is_a_picture_and_no_guess():
     def odd(v):
         wrong = v.dA.copy()

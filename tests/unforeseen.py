@@ -326,8 +326,8 @@ def prefix_backward(dK, dV, cache):
     ),
     (
         '2x 15 mask forgotten and s forgotten', '15',
-        ['Where u D + d < 0 nothing came through forwards: and backwards?',
-         'Which constant multiplies this path?'],
+        ['Which constant multiplies this path?',
+         'Where u D + d < 0 nothing came through forwards: and backwards?'],
         '''
 def adapter_backward(dh, cache):
     u, a, D, U, s = cache
@@ -338,7 +338,7 @@ def adapter_backward(dh, cache):
     ),
     (
         '2x 16 g forgotten and s forgotten', '16',
-        ['y = u g + b: does dy pass g before it comes to A?', 'What is there one of per column?'],
+        ['What is there one of per column?', 'y = u g + b: does dy pass g before it comes to A?'],
         '''
 def dora_backward(dy, cache):
     x, h, u, g, n, W, A, B, s = cache

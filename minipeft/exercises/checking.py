@@ -118,12 +118,11 @@ def well_formed(name, value, v):
 
 def told_of(exercise, functions, wrong, right):
     """Lines: what is right; for each wrong result the fact and its question, equal ones together."""
-    causes, unseen = {}, []
-    for name, seen in wrong.items():
-        found = diagnose(seen)
-        if found is None:
-            unseen.append(name)
-            continue
+    causes, diagnosed = {}, {name: diagnose(seen) for name, seen in wrong.items()}
+    unseen = [name for name, found in diagnosed.items() if found is None]
+    known = [name for name in wrong if name not in unseen]
+    for name in sorted(known, key=lambda name: diagnosed[name].mistakes):  # one mistake before two at once
+        found, seen = diagnosed[name], wrong[name]
         asked = found.questions
         if len(asked) > 1:
             asked = ("Several causes give these numbers:", *(f"- {question}" for question in asked))

@@ -40,17 +40,21 @@ def known_but_for_a_factor(seen):
     wrong, factors = found[0]
     fact = wrong.fact(seen.v[0]) if callable(wrong.fact) else wrong.fact
     factor = f"a factor {number(factors[0])}{named(factors, seen)} for all"
-    return Finding(f"two things at once: {factor}; and {fact}", (wrong.question,))
+    return Finding(f"two things at once: {factor}; and {fact}", (wrong.question,), mistakes=2)
 
 
 def times_a_factor(wrongs, seen):
-    """[(wrong, its factor on each probe)] for those that the learner's value is a multiple of, everywhere."""
+    """[(wrong, its factor on each probe)] for those that the learner's value is a multiple of, everywhere.
+
+    The factor has a name, or is one number on all probes (2, -1): another could come from anywhere.
+    """
     found = []
     for wrong in wrongs:
         pairs = [(g, np.asarray(wrong.make(v))) for g, v in zip(seen.yours, seen.v, strict=True)]
         if all(g.shape == w.shape and w.size > 3 for g, w in pairs):
             factors = [ratio(g, w) for g, w in pairs]
-            found += [] if None in factors else [(wrong, factors)]
+            if None not in factors and (named(factors, seen) or np.allclose(factors, factors[0], rtol=1e-9)):
+                found.append((wrong, factors))
     return found
 
 

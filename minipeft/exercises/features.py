@@ -15,11 +15,15 @@ CLOSE = 1e-9  # relative to the largest entry: float64 rounding is 1e-16, the sm
 
 
 class Finding(NamedTuple):
-    """fact: what the numbers show. questions: where to look. exact: does the fact say all that differs?"""
+    """fact: what the numbers show. questions: where to look. exact: does the fact say all that differs?
+
+    mistakes: how many it takes to make these numbers.
+    """
 
     fact: str
     questions: tuple
     exact: bool = True
+    mistakes: int = 1
 
 
 @dataclass

@@ -117,9 +117,12 @@ def adamw_prepare(v, rng):
     )
 
 
-def move(v, which, corrected=True, coupled=False, eps_inside=False, first=1, decay="lr", power=2, swap=False,
+def move(v, which, corrected="mv", coupled=False, eps_inside=False, first=1, decay="lr", power=2, swap=False,
          after=False, mean=True, sign=1):  # fmt: skip
-    """The moves of an AdamW with something wrong: at step 1 or 2, with g = 0 ("still"), or with tiny g."""
+    """The moves of an AdamW with something wrong: at step 1 or 2, with g = 0 ("still"), or with tiny g.
+
+    corrected: which of m and v are.
+    """
     b1, b2 = (v.b2, v.b1) if swap else (v.b1, v.b2)
     p, m, u = v.p, 0 * v.p, 0 * v.p
     wd = 0.0 if which == "tiny" else v.wd
@@ -127,7 +130,8 @@ def move(v, which, corrected=True, coupled=False, eps_inside=False, first=1, dec
     for t, g in enumerate(gradients, first):
         g = g + wd * p if coupled else g
         m, u = b1 * m + (1 - b1) * g, b2 * u + (1 - b2) * np.abs(g) ** power
-        mh, uh = (m / (1 - b1**t), u / (1 - b2**t)) if corrected else (m, u)
+        mh = m / (1 - b1**t) if "m" in corrected else m
+        uh = u / (1 - b2**t) if "v" in corrected else u
         root = np.sqrt(uh + v.eps) if eps_inside else np.sqrt(uh) + v.eps
         step = v.lr * (mh if mean else g) / root
         by = 0.0 if coupled else {"lr": v.lr, "": 1.0, "none": 0.0}[decay] * wd
@@ -153,6 +157,7 @@ def variants(question, row=None, fact="", **options):
 
 STILL = "Set g to 0: how far should p move?"
 FIRST = "The first step should be about lr, whatever the gradient's size: what is m after it?"
+FIRST_V = "The first step should be about lr, whatever the gradient's size: what is v after it?"
 
 ADAMW = Exercise(
     "17_adamw", "AdamW, one step", 2, 20, (), "minipeft/optim.py AdamW", ("adamw",),
@@ -163,7 +168,11 @@ ADAMW = Exercise(
     constants=("lr", "wd", "b1", "b2"),
     wrong=(
         *variants(FIRST, 66, lambda v: f"m and v are not corrected: without decay the first step is "
-                  f"{(1 - v.b1) / (1 - v.b2) ** 0.5:.3g} times lr.", corrected=False),
+                  f"{(1 - v.b1) / (1 - v.b2) ** 0.5:.3g} times lr.", corrected=""),
+        *variants(FIRST, None, lambda v: f"m is not corrected, and v is: without decay the first step is "
+                  f"{1 - v.b1:.3g} times lr.", corrected="v"),
+        *variants(FIRST_V, None, lambda v: f"v is not corrected, and m is: without decay the first step is "
+                  f"{(1 - v.b2) ** -0.5:.3g} times lr.", corrected="m"),
         *variants(STILL, 67, "the decay goes through m and v, with the gradient.", coupled=True),
         *variants(STILL, 68, "the decay is 1/lr times too large.", decay=""),
         *variants(STILL, None, "there is no decay.", decay="none"),
