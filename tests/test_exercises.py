@@ -310,6 +310,30 @@ def test_the_capstone_finds_a_wrong_gradient_and_a_silent_tensor(tmp_path):
     assert not report.ok and "no effect" in str(report)
 
 
+WRONG_BELOW = {
+    "dx is turned": ("return dy, dhM @ M.T @ A.T", "return dy, dhM @ M @ A.T"),
+    "dx is None": ("return dy, dhM @ M.T @ A.T", "return dy, None"),
+    "dy is scaled": ("return dy, dhM @ M.T @ A.T", "return 2 * dy, dhM @ M.T @ A.T"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_BELOW)
+@pytest.mark.parametrize("layers", ["attn.c_attn", ("attn.c_attn", "mlp.c_fc")], ids=str)
+def test_the_capstone_asks_for_dx_where_the_top_layer_alone_agrees(case, layers, tmp_path):
+    report = changed(tmp_path, "19", WRONG_BELOW[case], ('"attn.c_attn"', repr(layers)))
+    assert not report.ok and "The top layer agrees" in str(report), report
+    assert report.lines[-1].strip().endswith("Which dy and which dx do you return?")
+
+
+def test_the_capstone_asks_for_the_tensor_where_every_layer_fails(tmp_path):
+    report = changed(tmp_path, "19", ("h.T @ dhM}", "2 * h.T @ dhM}"))
+    assert report.lines[-1].strip() == "By which lines of `linear` does this tensor reach y?", report
+    report = changed(  # both at once: dx is wrong, and the tensor's own gradient, too
+        tmp_path, "19", ("return dy, dhM @ M.T @ A.T", "return dy, None"), ("h.T @ dhM}", "2 * h.T @ dhM}")
+    )
+    assert "The top layer" not in str(report), report
+
+
 # ------------------------------------------------------------------------------ the command line, a notebook
 
 

@@ -73,7 +73,8 @@ def looked_at(Mine):
         raise Told(
             f"{worst}: differences of the loss say otherwise, by {errors[worst]:.1e}; "
             f"{others} of {len(errors)} tensors agree.",
-            "By which lines of `linear` does this tensor reach y?",
+            below_the_top(config, {name: error < TOLERANCE for name, error in errors.items()})
+            or "By which lines of `linear` does this tensor reach y?",
         )
     silent = [name for name in peft.trainable if not moves(peft, name, batch)]
     if silent:
@@ -93,6 +94,26 @@ def looked_at(Mine):
         f"{count:,} numbers train; at the start the model is {'unchanged' if unchanged else 'changed'}; "
         f"the loss went from {begins:.3f} to {ends:.3f} in {STEPS} steps.",
     ]
+
+
+def below_the_top(config, agrees):
+    """What to ask where the tensors of the last layer agree and all others fail; None elsewhere.
+
+    A gradient reaches a layer through what the layers above it return. agrees: {tensor: does it?}
+    """
+    layers = {}
+    for tensor, ok in agrees.items():
+        at = [k for k, name in enumerate(config.linear_layers()) if tensor.startswith(f"{name}.")]
+        layers.setdefault(at[0] if at else None, []).append(ok)
+    if len(layers) < 2 or None in layers:
+        return None
+    top = layers.pop(max(layers))
+    if not all(top) or any(map(any, layers.values())):
+        return None
+    return (
+        "The top layer agrees, those below do not: so the tensor's own gradient is right. "
+        "Which dy and which dx do you return?"
+    )
 
 
 def moves(peft, name, batch):
