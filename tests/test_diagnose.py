@@ -95,6 +95,11 @@ def lora(x, W, b, A, B, alpha):
     assert "y: the path through A and B has the factor" in str(report) and "dA:" not in str(report)
 
 
+def test_what_was_taken_off_without_s_is_not_in_it():
+    said, _ = with_values("11", lambda v: {"W again": v.M - v.A @ v.B, "merged W": v.W + v.A @ v.B})
+    assert "W again: A B was taken off without s." in said and "merged W: A B is in it without s." in said
+
+
 def test_dora_is_told_that_it_is_the_exact_derivative():
     said, _ = with_values("16", lambda v: {"dB": v.s * v.A.T @ v.free})
     assert "The paper holds the lengths n constant" in said

@@ -628,4 +628,36 @@ def adapter_backward(dh, cache):
     return 2 * dh + du, dh, {"down": u.T @ dz, "down_bias": dz.sum(0), "up": a.T @ df, "up_bias": df.sum(0)}
 ''',
     ),
+    (
+        '01 dW reshaped', '01',
+        ['Was dW transposed, or reshaped?'],
+        '''
+def linear_backward(dy, cache):
+    x, W = cache
+    return dy @ W.T, {"weight": (dy.T @ x).reshape(W.shape), "bias": dy.sum(0)}
+''',
+    ),
+    (
+        '01 db from the last entry to the first', '01',
+        ['In which order do its entries stand?'],
+        '''
+def linear_backward(dy, cache):
+    x, W = cache
+    return dy @ W.T, {"weight": x.T @ dy, "bias": dy.sum(0)[::-1]}
+''',
+    ),
+    (
+        '08 the heads of dv in reverse', '08',
+        ['In which order were the heads taken apart?'],
+        '''
+def attention_backward(do, cache):
+    q, k, v, p = cache
+    H, _, D = q.shape
+    do = heads(do, H)
+    dv = p.transpose(0, 2, 1) @ do
+    dp = do @ v.transpose(0, 2, 1)
+    ds = p * (dp - (dp * p).sum(2, keepdims=True)) / D**0.5
+    return merged(ds @ k), merged(ds.transpose(0, 2, 1) @ q), merged(dv[::-1])
+''',
+    ),
 ]  # fmt: skip

@@ -196,8 +196,9 @@ MERGE = Exercise(
     constants=("s",),
     wrong=(
         *(Wrong(name, lambda v, start=start, sign=sign: getattr(v, start) + sign * v.AB,
-                "Which constant stands before A B?", "A B is in it without s.")
-          for name, start, sign in (("merged W", "W", 1), ("W again", "M", -1))),
+                "Which constant stands before A B?", fact)
+          for name, start, sign, fact in (("merged W", "W", 1, "A B is in it without s."),
+                                          ("W again", "M", -1, "A B was taken off without s."))),
         Wrong("merged W", lambda v: v.s * (v.W + v.AB), "Is W itself scaled in the forward?",
               "W is scaled, too."),
         Wrong("merged W", lambda v: v.s * v.AB, "What of the frozen weight?", "it is the change alone."),

@@ -196,7 +196,13 @@ def some_lines(seen):
 def moved(seen):
     """The right numbers in other places."""
     if all(close(np.sort(g, axis=None), np.sort(t, axis=None)) for g, t in seen.pairs):
-        return Finding("the right numbers, in the wrong places.", ("In which order were they taken apart?",))
+        if seen.true[0].ndim < 2:
+            question = "In which order do its entries stand?"
+        elif "H" in seen.v[0].sizes:
+            question = "In which order were the heads taken apart?"
+        else:
+            question = f"Was {seen.name} transposed, or reshaped?"
+        return Finding("the right numbers, in the wrong places.", (question,))
     return None
 
 
