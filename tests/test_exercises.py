@@ -162,6 +162,13 @@ def test_lora_has_no_zero_factor_and_dloss_is_not_1():
     assert len(set(EXERCISES["12"].draw(0).lengths)) == EXERCISES["12"].draw(0).S > 2
 
 
+@pytest.mark.parametrize("number", ["10", "11", "16"])
+@pytest.mark.parametrize("seed", range(20))
+def test_the_factors_of_lora_print_as_different_numbers(number, seed):
+    v = EXERCISES[number].draw(seed)
+    assert len({f"{k:.2g}" for k in (1, v.s, v.R**0.5, v.R, v.s * v.R)}) == 5
+
+
 BLIND = {"zeros": np.zeros_like, "ones_like": np.ones_like}
 
 

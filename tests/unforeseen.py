@@ -647,7 +647,7 @@ def linear_backward(dy, cache):
 ''',
     ),
     (
-        '08 the heads of dv in reverse', '08',
+        '08 the heads of dv turned by one', '08',
         ['In which order were the heads taken apart?'],
         '''
 def attention_backward(do, cache):
@@ -657,7 +657,7 @@ def attention_backward(do, cache):
     dv = p.transpose(0, 2, 1) @ do
     dp = do @ v.transpose(0, 2, 1)
     ds = p * (dp - (dp * p).sum(2, keepdims=True)) / D**0.5
-    return merged(ds @ k), merged(ds.transpose(0, 2, 1) @ q), merged(dv[::-1])
+    return merged(ds @ k), merged(ds.transpose(0, 2, 1) @ q), merged(np.roll(dv, 1, 0))
 ''',
     ),
 ]  # fmt: skip

@@ -1,5 +1,7 @@
 """Exercises 09, 10, 11 and 16: methods beside a frozen weight."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from ..config import GPT2Config
@@ -26,6 +28,15 @@ def layer(method, v, tensors):
     y, cache = linear_at(NAME, v.x, step)
     dx, grads = linear_at_backward(v.dy, cache, step)
     return y, dx, method.finish(grads, held)
+
+
+def scale(v, rng):
+    """s, not 1, with s, sqrt(R), R and alpha = s R a tenth apart: a factor in a message is one of them."""
+    while True:
+        s = factor(rng)
+        sizes = sorted([s, v.R**0.5, v.R, s * v.R])
+        if all(b > 1.1 * a for a, b in pairwise(sizes)):
+            return s
 
 
 # --------------------------------------------------------------------------------------------- 09 IA3
@@ -94,8 +105,8 @@ def lora_reference(v):
 
 
 def lora_prepare(v, rng):
-    """alpha, so that s = alpha / R is not 1."""
-    v.s = factor(rng)
+    """s and alpha = s R."""
+    v.s = scale(v, rng)
     v.alpha = v.s * v.R
 
 
@@ -182,7 +193,7 @@ def merge_reference(v):
 
 def merge_prepare(v, rng):
     """s; a "merged" weight M that is not quite one, so that the difference is a number to see."""
-    v.s = factor(rng)
+    v.s = scale(v, rng)
 
 
 MERGE = Exercise(
@@ -243,7 +254,7 @@ def dora_reference(v):
 
 def dora_prepare(v, rng):
     """s, m and the lengths n of V's columns."""
-    v.s = factor(rng)
+    v.s = scale(v, rng)
     v.m = v.m**2 + 0.5
     v.n = np.linalg.norm(v.W + v.s * v.A @ v.B, axis=0)
 
