@@ -126,6 +126,18 @@ def test_one_mistake_is_told_before_two_at_once():
     assert said.index("dB: every entry") < said.index("dA: two things at once"), said
 
 
+def test_dm_is_asked_for_the_step_that_is_wrong():
+    said, _ = with_values("16", lambda v: {"dm": (v.dy * v.u).sum(0)})
+    assert said.endswith("g = m / n: what is the derivative of g by m?"), said
+    said, _ = with_values("16", lambda v: {"dm": (v.dy * v.y).sum(0) / v.n})
+    assert said.endswith("y = u g + b: what is the derivative of y by g?"), said
+
+
+def test_ia3_is_asked_which_of_z_and_y():
+    said, _ = with_values("09", lambda v: {"dl": (v.dy * v.y).sum(0)})
+    assert said.endswith("`l` multiplies z = x W + b. Did you use z, or y = `l` z?"), said
+
+
 def test_without_a_cause_there_is_a_picture_and_no_guess():
     def odd(v):
         wrong = v.dA.copy()

@@ -473,7 +473,7 @@ def encoder_backward(dtable, cache):
     ),
     (
         '16 dm missing du->dy: uses du', '16',
-        ['m multiplies the direction V/n: before the bias or after, and with which u?'],
+        ['y = u g + b: what is the derivative of y by g?'],
         '''
 def dora_backward(dy, cache):
     x, h, u, g, n, W, A, B, s = cache

@@ -54,7 +54,7 @@ def ia3_reference(v):
     return {"y": y, "dx": dx, "dl": grads[f"{NAME}.ia3_l"]}
 
 
-WHICH_Y = "The factor is l itself: which y does the formula multiply, before l or after?"
+WHICH_Y = "`l` multiplies z = x W + b. Did you use z, or y = `l` z?"
 
 IA = Exercise(
     "09_ia3_backward", "IA3: a learned scale", 1, 10, ("01",), "minipeft/methods/linear/ia3.py",
@@ -271,7 +271,8 @@ def dora_inside(v):
 
 PER_COLUMN = "Each column has its own factor: what is there one of per column?"
 EXACT = "The paper holds the lengths n constant: which line moves them?"
-DIRECTION = "m multiplies the direction V/n: before the bias or after, and with which u?"
+BY_M = "g = m / n: what is the derivative of g by m?"
+BY_G = "y = u g + b: what is the derivative of y by g?"
 
 DORA = Exercise(
     "16_dora_backward", "DoRA, with the lengths held", 3, 30, ("10",), "minipeft/methods/linear/dora.py",
@@ -292,12 +293,12 @@ DORA = Exercise(
               "m is in it, and n is not.", 48),
         Wrong("dA", lambda v: v.s * v.free @ v.B.T, EXACT, "it lacks what lies along the columns of V.", 49),
         Wrong("dB", lambda v: v.s * v.A.T @ v.free, EXACT, "it lacks what lies along the columns of V.", 49),
-        Wrong("dm", lambda v: v.dm * v.n, DIRECTION, "entry j is off by the factor n_j.", 50),
-        Wrong("dm", lambda v: (v.dy * v.u * v.gain).sum(0) / v.n, DIRECTION,
+        Wrong("dm", lambda v: v.dm * v.n, BY_M, "entry j is off by the factor n_j.", 50),
+        Wrong("dm", lambda v: (v.dy * v.u * v.gain).sum(0) / v.n, BY_G,
               "entry j is off by the factor g_j.", 50),
-        Wrong("dm", lambda v: (v.dy * (v.u + v.b)).sum(0) / v.n, DIRECTION,
-              "it has b times the sum of dy, over n, once too often.", 50),
-        Wrong("dm", lambda v: (v.dy * v.y).sum(0) / v.n, DIRECTION, "y is in it, with g and b.", 50),
+        Wrong("dm", lambda v: (v.dy * (v.u + v.b)).sum(0) / v.n, BY_G,
+              "it has one part too many: b times the sum of dy, over n.", 50),
+        Wrong("dm", lambda v: (v.dy * v.y).sum(0) / v.n, BY_G, "y is in it, with g and b.", 50),
         Wrong("dm", lambda v: (v.dy * (v.x @ v.W)).sum(0) / v.n, "u is x V, and V is more than W: what else?",
               "it lacks the part of the change A B."),
         *(Wrong(name, lambda v, name=name: getattr(v, name) / v.s, CONSTANT) for name in ("dA", "dB")),
