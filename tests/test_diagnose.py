@@ -156,3 +156,17 @@ def test_a_mistake_that_was_not_foreseen_gets_the_right_question_or_none(case):
     assert not report.ok and len(report.lines) <= 9, report
     assert [line.strip() for line in report.lines if line.strip().endswith("?")] == questions, report
     assert questions or "yours" in str(report) or "line " in str(report), report
+
+
+def test_a_rule_is_asked_for_by_what_it_says():
+    for exercise in EXERCISES.values():
+        v = exercise.truth(exercise.draw(0)) if exercise.inputs else None
+        for tensor, rules in (exercise.rules(v) if v else {}).items():
+            assert all(holds(v.true[tensor]) for _, holds in rules.values()), (exercise.name, tensor)
+            assert all(fact != must and "?" not in must for fact, (must, _) in rules.items())
+
+
+def test_a_broken_rule_is_told_as_it_holds_in_the_true_value():
+    said, _ = with_values("06", lambda v: {"dz": v.p * (v.dp - (v.dp * v.p).max(1, keepdims=True))})
+    assert "dz: In the true value each row sums to 0. Here it is not so." in said
+    assert said.endswith("Why must each row sum to 0?")

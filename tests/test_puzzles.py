@@ -224,7 +224,7 @@ def test_a_blind_check_does_not_see_it_and_the_stored_one_does(name):
     one = UNSEEN[name]
     assert try_file(one, one.blind)[1].startswith("not found: all ")
     found, text = try_file(one, one.found)
-    assert found and text.startswith("found: ") and " is off by " in text
+    assert found and text.startswith("found: ") and " has relative error " in text
     assert {p.stem for p in one.blind.parent.glob("*.py")} == {*UNSEEN}
     assert {p.stem for p in one.found.parent.glob("*.py")} == {*UNSEEN}
 

@@ -34,7 +34,7 @@ def linear_backward(dy, cache):
     ),
     (
         "02 tanh' as 1 - t", '02',
-        ['Why must it?'],
+        ['Why must the slope be 0 far left?'],
         '''
 def gelu_backward(dy, cache):
     u, t = cache
@@ -61,7 +61,7 @@ def gelu_backward(dy, cache):
     ),
     (
         '03 p squared', '03',
-        ['Why must it?'],
+        ['Why must each row sum to 0?'],
         '''
 def cross_entropy_backward(dloss, cache):
     p, labels = cache
@@ -72,7 +72,7 @@ def cross_entropy_backward(dloss, cache):
     ),
     (
         '03 label subtracted at column index (dz[:, labels] -= 1)', '03',
-        ['Why must it?'],
+        ["Why must each row sum to 0 and the label's entry alone be below 0?"],
         '''
 def cross_entropy_backward(dloss, cache):
     p, labels = cache
@@ -107,7 +107,7 @@ def derivative(f, array, direction, h):
     ),
     (
         '06 sum over max', '06',
-        ['Why must it?'],
+        ['Why must each row sum to 0?'],
         '''
 def softmax_backward(dp, p):
     return p * (dp - (dp * p).max(1, keepdims=True))
@@ -127,7 +127,7 @@ def layer_norm_backward(dy, cache):
     ),
     (
         '07 w on the outside', '07',
-        ['Why must it?'],
+        ['Why must each row sum to 0 and dx . xhat be near 0 in each row?'],
         '''
 def layer_norm_backward(dy, cache):
     xhat, rstd, w = cache
@@ -232,7 +232,7 @@ def tied_backward(dz, cache):
     ),
     (
         '2x 01 transposed and mean', '01',
-        ['Which constant is missing, or there once too often?'],
+        ['Is a constant missing, or used twice?'],
         '''
 def linear_backward(dy, cache):
     x, W = cache
@@ -241,7 +241,7 @@ def linear_backward(dy, cache):
     ),
     (
         '2x 02 product rule and dy', '02',
-        ['Why must it?'],
+        ['Why must the slope be 1/2 at u = 0 and the slope be 1 far right?'],
         '''
 def gelu_backward(dy, cache):
     u, t = cache
@@ -250,7 +250,7 @@ def gelu_backward(dy, cache):
     ),
     (
         '2x 03 sign and mean', '03',
-        ['Which constant is missing, or there once too often?'],
+        ['Is a constant missing, or used twice?'],
         '''
 def cross_entropy_backward(dloss, cache):
     p, labels = cache
@@ -272,7 +272,7 @@ def embedding_backward(dy, cache):
     ),
     (
         '2x 07 w forgotten and no mean path', '07',
-        ['Why must it?'],
+        ['Why must each row sum to 0?'],
         '''
 def layer_norm_backward(dy, cache):
     xhat, rstd, w = cache
@@ -390,7 +390,7 @@ def linear_backward(dy, cache):
     ),
     (
         '03 dloss squared', '03',
-        ['Which constant is missing, or there once too often?'],
+        ['Is a constant missing, or used twice?'],
         '''
 def cross_entropy_backward(dloss, cache):
     p, labels = cache
@@ -485,7 +485,7 @@ def dora_backward(dy, cache):
     ),
     (
         '17 wd scaled by correction', '17',
-        ['Which constant is missing, or there once too often?'],
+        ['Is a constant missing, or used twice?'],
         '''
 def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
     m = b1 * m + (1 - b1) * g
@@ -544,7 +544,7 @@ def softmax_backward(dp, p):
     ),
     (
         '2x 07 1/std forgotten, mean path missing', '07',
-        ['Why must it?'],
+        ['Why must each row sum to 0?'],
         '''
 def layer_norm_backward(dy, cache):
     xhat, rstd, w = cache

@@ -46,13 +46,15 @@ SOFTMAX = Exercise(
         Wrong("dz", lambda v: v.p * (v.dp - (v.dp * v.p).sum()), COMPETE, "the sum runs over all rows.", 19),
         Wrong("dz", lambda v: v.dp - (v.dp * v.p).sum(1, keepdims=True),
               "How large is the slope where p is tiny?",
-              "entry by entry it is off by 1/p."),
+              "each entry is 1/p times too large."),
         Wrong("dz", lambda v: v.p * (v.dp - v.dp.sum(1, keepdims=True)), "The sum is weighted: by what?",
               "the plain sum of dp is taken off."),
     ),
     parts=lambda v: {"dz": {"the sum that is taken off": v.part}},
     scales=lambda v: {"dz": {"p": v.p}},
-    rules=lambda v: {"dz": {"each row sums to 0": lambda g: np.abs(g.sum(1)).max() < 1e-9}},
+    rules=lambda v: {"dz": {
+        "each row sums to 0": ("each row sum to 0", lambda g: np.abs(g.sum(1)).max() < 1e-9),
+    }},
     hints=(
         "Every z_i moves every p_j of its row: dz_i is a sum over j, not one product.",
         "Put dp_j/dz_i = p_j ([i = j] - p_i) into dz_i = sum_j dp_j (dp_j/dz_i), and take p_i out.",

@@ -97,7 +97,8 @@ def judged(exercise, functions, probes, results):
         worst = max(differences(exercise, functions, probes[0], name) for name in exercise.of)
         if worst > TOLERANCE:
             raise Told(
-                f"differences of the forward say otherwise: {worst:.1e}.", "Is it the same in each call?"
+                f"the derivative by differences is another: relative error {worst:.2g}.",
+                "Does your forward give the same numbers in each call?",
             )
         lines.append(f"Differences of your own forward agree: worst relative error {worst:.0e}.")
     return lines

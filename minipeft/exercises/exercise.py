@@ -57,7 +57,7 @@ class Exercise:
     wrong      known wrong answers
     parts      (v) -> {tensor: {name: a part of its true value}}: what may be lacking
     scales     (v) -> {tensor: {name: factors}}: what an entry, row or column may be off by
-    rules      (v) -> {tensor: {what holds of the true value: a test of an array}}
+    rules      (v) -> {tensor: {what holds of the true value: (the same after "must", a test)}}
     constants  names of numbers that a common factor may be made of; sizes are so by themselves
     writable   inputs that a function may change, if it puts them back
     hints      three, in order: where to look, which rule, which shapes

@@ -109,7 +109,7 @@ def common_factor(seen):
         return None
     return Finding(
         f"every entry has the same factor {number(factors[0])}{named(factors, seen)}.",
-        ("Which constant is missing, or there once too often?",),
+        ("Is a constant missing, or used twice?",),
     )
 
 
@@ -211,13 +211,13 @@ def rules_broken(seen):
     rules = seen.own("rules")
     broken = [
         name for name in rules[0]
-        if all(not own[name](g) for own, g in zip(rules, seen.yours, strict=True))
+        if all(not own[name][1](g) for own, g in zip(rules, seen.yours, strict=True))
     ]  # fmt: skip
     if not broken:
         return None
-    return Finding(
-        f"of the true value it holds that {'; and that '.join(broken)}; not here.", ("Why must it?",), False
-    )
+    why = " and ".join(rules[0][name][0] for name in broken)
+    fact = f"In the true value {', and '.join(broken)}. Here it is not so."
+    return Finding(fact, (f"Why must {why}?",), False)
 
 
 FEATURES = (

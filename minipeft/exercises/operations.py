@@ -119,7 +119,7 @@ GELU = Exercise(
               "right at u = 0 and far out, wrong between.", 14),
         Wrong("du", lambda v: v.dy * erf_slope(v.u),
               "Very near, but GPT-2 uses another form: which is the forward?",
-              lambda v: f"off by {np.abs(erf_slope(v.u) - v.slope).max():.1e} of slope at most.", 15),
+              lambda v: f"the slopes differ by at most {np.abs(erf_slope(v.u) - v.slope).max():.1e}.", 15),
         Wrong("du", lambda v: v.slope, FROM_ABOVE, row=16),
         Wrong("du", lambda v: v.dy * v.at_y, "At which number is the slope taken, u or y?",
               "these are slopes at y.", 16),
@@ -130,9 +130,12 @@ GELU = Exercise(
     }},
     scales=lambda v: {"du": {"dy": v.dy}},
     rules=lambda v: {"du": {
-        "the slope is 1/2 at u = 0": lambda g: abs(g.flat[0] / v.dy.flat[0] - 0.5) < 1e-6,
-        "the slope is 1 far right": lambda g: abs(g.flat[1] / v.dy.flat[1] - 1) < 1e-3,
-        "the slope is 0 far left": lambda g: abs(g.flat[2] / v.dy.flat[2]) < 1e-3,
+        "the slope is 1/2 at u = 0": (
+            "the slope be 1/2 at u = 0", lambda g: abs(g.flat[0] / v.dy.flat[0] - 0.5) < 1e-6),
+        "the slope is 1 far right": (
+            "the slope be 1 far right", lambda g: abs(g.flat[1] / v.dy.flat[1] - 1) < 1e-3),
+        "the slope is 0 far left": (
+            "the slope be 0 far left", lambda g: abs(g.flat[2] / v.dy.flat[2]) < 1e-3),
     }},
     hints=(
         "u stands in two places of u (1 + t) / 2. Move one, hold the other; then the other way round.",
@@ -176,8 +179,9 @@ def norm_rules(v):
     """What the norm takes out of a row cannot be in dx."""
     size = lambda g: np.abs(g).max()
     return {"dx": {
-        "each row sums to 0": lambda g: np.abs(g.sum(1)).max() < 1e-8 * size(g),
-        "nothing of it lies along xhat": lambda g: np.abs((g * v.xhat).sum(1)).max() < 1e-3 * size(g),
+        "each row sums to 0": ("each row sum to 0", lambda g: np.abs(g.sum(1)).max() < 1e-8 * size(g)),
+        "dx . xhat is near 0 in each row": (
+            "dx . xhat be near 0 in each row", lambda g: np.abs((g * v.xhat).sum(1)).max() < 1e-3 * size(g)),
     }}  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def looked_at(Mine):
     if not errors[worst] < TOLERANCE:
         others = sum(error < TOLERANCE for error in errors.values())
         raise Told(
-            f"{worst}: differences of the loss say otherwise, by {errors[worst]:.1e}; "
+            f"{worst}: the derivative by differences is another: relative error {errors[worst]:.2g}; "
             f"{others} of {len(errors)} tensors agree.",
             below_the_top(config, {name: error < TOLERANCE for name, error in errors.items()})
             or "By which lines of `linear` does this tensor reach y?",

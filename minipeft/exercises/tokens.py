@@ -68,8 +68,9 @@ LOSS = Exercise(
     ),
     parts=lambda v: {"dz": {"the part of p": v.dloss * v.p, "the part of the label": -v.dloss * v.onehot}},
     rules=lambda v: {"dz": {
-        "each row sums to 0": lambda g: np.abs(g.sum(1)).max() < 1e-9,
-        "the label's entry alone is below 0": lambda g: ((g < 0) == (v.onehot > 0)).all(),
+        "each row sums to 0": ("each row sum to 0", lambda g: np.abs(g.sum(1)).max() < 1e-9),
+        "the label's entry alone is below 0": (
+            "the label's entry alone be below 0", lambda g: ((g < 0) == (v.onehot > 0)).all()),
     }},
     hints=(
         "Take one row. Its loss is log sum_v e^{z_v} - z_label: two terms, one derivative each.",

@@ -115,7 +115,7 @@ def try_file(one, path):
         return False, "\n".join(explained(error, None, None))
     worst = max(right, key=right.get)
     if not right[worst] < WRONG:
-        return False, f"without the bug the check fails, too: {worst} is off by {right[worst]:.1e}."
+        return False, f"without the bug the check fails, too: {worst} has relative error {right[worst]:.2g}."
     try:
         with planted(place(one.where), changed(one)):
             wrong = checked(parts)
@@ -124,7 +124,7 @@ def try_file(one, path):
     worst = max(wrong, key=wrong.get)
     if wrong[worst] < WRONG:
         return False, f"not found: all {len(wrong)} tensors are right, the worst to {wrong[worst]:.1e}."
-    return True, f"found: {worst} is off by {wrong[worst]:.1e}; without the bug all are right."
+    return True, f"found: {worst} has relative error {wrong[worst]:.2g}; without the bug all are right."
 
 
 def checked(parts):
