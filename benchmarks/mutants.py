@@ -156,10 +156,10 @@ def main():
     else:
         (HERE / "mutants.md").write_text(text, encoding="utf-8")
     survivors = [(name, line) for name, line, verdict, _ in plugin.results if verdict == "survives"]
-    print(
-        *(f"survives: {name}: {line}" for name, line in survivors if (name, line) not in EXPLAINED), sep="\n"
-    )
-    return int(any(survivor not in EXPLAINED for survivor in survivors))
+    unexplained = [survivor for survivor in survivors if survivor not in EXPLAINED]
+    for name, line in unexplained:
+        print(f"survives: {name}: {line}")
+    return int(bool(unexplained))
 
 
 if __name__ == "__main__":

@@ -256,7 +256,6 @@ def puzzle_options(p):
     what.add_argument("--hint", action="store_true", help="the next of three hints; of a blind one, the hint")
     what.add_argument("--solution", action="store_true", help="show the line, or the check that finds it")
     what.add_argument("--file", metavar="PATH", help="write the changed file there, to be opened")
-    what.add_argument("--probe", metavar="FILE", help="with --blind: your file with `batch`, `model` or both")
 
 
 def bench_options(p):
