@@ -68,7 +68,7 @@ site_map(
 # An answer counts if it is right to the last token, the end included. Greedy generation gives exactly the completion $c$ if each of its tokens is
 # the likeliest after those before it. So one forward pass over the completion says what generation would:
 #
-# $$\text{right} = \prod_t \left[\arg\max_v p(v \mid \text{prompt}, c_{<t}) = c_t\right]$$
+# $$\text{right} = \prod_t \left[\text{argmax}_v p(v \mid \text{prompt}, c_{<t}) = c_t\right]$$
 
 
 # %%
