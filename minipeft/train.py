@@ -58,7 +58,7 @@ class Training:
     """
 
     steps: int = 0
-    epochs: float = 1
+    epochs: float = 1.0
     batch_size: int = 8
     accumulation_steps: int = 1
     learning_rate: float = 1e-3
@@ -72,7 +72,7 @@ class Training:
     patience: int = 0
     on_long: str = "refuse"
     seed: int = 0
-    save_every: str = ""
+    save_every: int | str = ""
     skip_bad_steps: int = 0
 
     def __post_init__(self):

@@ -256,7 +256,7 @@ def test_a_model_computes_with_what_it_is_told_to():
     assert model.step().ops is fast
     model.ops = "plain"
     assert model.step().ops is plain and PeftModel(model, LoRA()).step().ops is plain
-    with pytest.raises(InputError, match="ops .slow. is not known"):
+    with pytest.raises(InputError, match=r"ops .slow. is not known"):
         GPT2(model.config, model.weights, ops="slow").step()
 
 

@@ -256,6 +256,7 @@ def puzzle_options(p):
     what.add_argument("--hint", action="store_true", help="the next of three hints; of a blind one, the hint")
     what.add_argument("--solution", action="store_true", help="show the line, or the check that finds it")
     what.add_argument("--file", metavar="PATH", help="write the changed file there, to be opened")
+    p.add_argument("--probe", metavar="FILE", help="with --blind: your file with `batch`, `model` or both")
 
 
 def bench_options(p):
@@ -441,7 +442,7 @@ def training_options(p):
         if f.type is bool:
             value = {"action": "store_true"}
         else:
-            value = {"type": f.type, "choices": CHOICES.get(name)}
+            value = {"type": type(f.default), "choices": CHOICES.get(name)}
             said += f" (default: {f.default})" if f.default != "" else ""
         group.add_argument(f"--{name.replace('_', '-')}", default=None, help=said, **value)
 

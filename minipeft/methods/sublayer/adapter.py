@@ -38,7 +38,7 @@ class Adapter(Method):
     mh_adapter: bool = False
     output_adapter: bool = True
     reduction_factor: float | dict = 16
-    non_linearity: str = "relu"
+    non_linearity: str | None = "relu"
     original_ln_before: bool = True
     scaling: float | str = 1.0
     init_weights: str = "bert"
@@ -109,5 +109,5 @@ class Houlsby(Adapter):
     )
 
     mh_adapter: bool = True
-    non_linearity: str = "swish"
+    non_linearity: str | None = "swish"
     original_ln_before: bool = False
