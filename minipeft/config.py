@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import InputError, choose_from
+from .settings import check_fields
 
 
 @dataclass
@@ -24,6 +25,7 @@ class GPT2Config:
     pad_token_id: int | None = None
 
     def __post_init__(self):
+        check_fields(self)
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be 1 or more, not {getattr(self, name)}")

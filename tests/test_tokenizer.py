@@ -100,6 +100,53 @@ def test_an_added_token_with_another_id_than_its_file_says_is_refused(tmp_path):
         load_tokenizer(folder)
 
 
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("added_tokens.json", '{"<|user|>": "x"}'), ("added_tokens.json", "[1]"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"x": {"content": "a"}}}'),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"1": {}}}'), ("tokenizer_config.json", "3"),
+    ],
+)  # fmt: skip
+def test_files_of_added_tokens_that_make_no_sense_are_one_line(file, content, tmp_path):
+    folder = slow_folder(tmp_path)
+    (folder / file).write_text(content)
+    with pytest.raises(InputError, match=rf"{file}: this is not how"):
+        load_tokenizer(folder)
+
+
+def test_a_template_around_words_that_are_not_letters(tmp_path):
+    """The letter "a" is no token here: of it nothing is left."""
+    made = Tokenizer(models.BPE({"<s>": 0, "c": 1, "d": 2}, []))
+    made.post_processor = processors.TemplateProcessing(
+        single=["<s>", "$A", "<s>"], special_tokens=[("<s>", 0)]
+    )
+    made.save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizer(tmp_path).encode("cd").ids == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"n_layer": "4"}, "n_layer must be a whole number, not '4'"),
+        ({"n_embd": 7.5}, "n_embd must be a whole number, not 7.5"),
+        ({"layer_norm_epsilon": "x"}, "layer_norm_epsilon must be a finite number, not 'x'"),
+        ({"tie_word_embeddings": 3}, "tie_word_embeddings must be true or false, not 3"),
+        ({"n_head": 0}, "n_head must be 1 or more, not 0"),
+    ],
+)
+def test_a_configuration_with_odd_values_names_the_file_and_the_key(config, message, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"} | config))
+    with pytest.raises(InputError, match=f"config.json: {message}"):
+        GPT2.from_pretrained(tmp_path)
+
+
+def test_a_configuration_that_is_no_object_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("[1, 2]")
+    with pytest.raises(InputError, match=r"config.json: want an object of settings, not list"):
+        GPT2.from_pretrained(tmp_path)
+
+
 # ------------------------------------------------------------------------------------- decoding
 
 CORPUS = [

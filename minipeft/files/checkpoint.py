@@ -32,6 +32,8 @@ MASK_BUFFERS = (".attn.bias", ".attn.masked_bias")  # of old checkpoints; c_attn
 def read_config(path):
     """config.json -> GPT2Config. Raises InputError for a model that is no GPT-2 of this form."""
     values = read_json(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: want an object of settings, not {type(values).__name__}")
     for key, allowed in REQUIRED.items():
         if key in values and values[key] not in allowed:
             raise InputError(f"{path}: {key} is {values[key]!r}; only {allowed[0]!r} is implemented")
@@ -39,7 +41,10 @@ def read_config(path):
         raise InputError(f"{path}: eos_token_id is a list; a GPT-2 has one end token")
     values.setdefault("eos_token_id", PUBLISHED_EOS)
     known = {key: values[key] for key in GPT2Config.__dataclass_fields__ if key in values}
-    return GPT2Config(**known)
+    try:
+        return GPT2Config(**known)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def read_gpt2(name, dtype="float32", device="cpu"):

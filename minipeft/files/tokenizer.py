@@ -57,20 +57,29 @@ def add_tokens(tokenizer, folder):
 
 def named_tokens(folder):
     """[(id, content, is it special?, file), ...] of the tokens that files beside the vocabulary name."""
-    settings = folder / "tokenizer_config.json"
-    decoder = read_json(settings).get("added_tokens_decoder", {}) if settings.is_file() else {}
-    tokens = [(int(i), t["content"], bool(t.get("special")), settings) for i, t in decoder.items()]
-    names = folder / "special_tokens_map.json"
-    special = special_tokens(read_json(names)) if names.is_file() else set()
-    added = folder / "added_tokens.json"
-    listed = read_json(added) if added.is_file() and not decoder else {}
-    return tokens + [(i, content, content in special, added) for content, i in listed.items()]
+    settings, names, added = (
+        folder / f"{name}.json" for name in ("tokenizer_config", "special_tokens_map", "added_tokens")
+    )
+    try:
+        file = settings
+        decoder = read_json(file).get("added_tokens_decoder", {}) if file.is_file() else {}
+        if decoder:
+            return [(int(i), str(t["content"]), bool(t.get("special")), file) for i, t in decoder.items()]
+        file = names
+        special = special_tokens(read_json(file)) if file.is_file() else set()
+        file = added
+        listed = read_json(file) if file.is_file() else {}
+        return [(int(i), content, content in special, file) for content, i in listed.items()]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file}: this is not how `transformers` names added tokens: {error!r}") from None
 
 
 def special_tokens(named):
     """{"eos_token": "<s>", "additional_special_tokens": [...]} -> the tokens, as text."""
     values = [v for value in named.values() for v in (value if isinstance(value, list) else [value])]
-    return {v["content"] if isinstance(v, dict) else v for v in values}
+    return {str(v["content"] if isinstance(v, dict) else v) for v in values}
 
 
 def leave_open(tokenizer):
@@ -80,9 +89,10 @@ def leave_open(tokenizer):
     """
     from tokenizers.processors import TemplateProcessing
 
-    probe = tokenizer.encode("a")
-    if any(probe.special_tokens_mask):
-        first = probe.special_tokens_mask.index(0)
+    if tokenizer.num_special_tokens_to_add(is_pair=False):
+        encoded = map(tokenizer.encode, ["a", *tokenizer.get_vocab()])  # "a" may be no word of it
+        probe = next(each for each in encoded if 0 in each.special_tokens_mask)
+        first = probe.special_tokens_mask.index(0)  # where the text begins
         front = list(zip(probe.tokens[:first], probe.ids[:first], strict=True))
         tokenizer.post_processor = TemplateProcessing(
             single=[*(token for token, _ in front), "$A"], special_tokens=front
