@@ -8,7 +8,8 @@ from exercise_answers import answered, changed, with_values
 from unforeseen import UNFORESEEN
 
 from minipeft.exercises.checking import PROBES
-from minipeft.exercises.features import close
+from minipeft.exercises.diagnose import diagnose, is_this
+from minipeft.exercises.features import Seen, close
 from minipeft.exercises.named import EXERCISES
 
 
@@ -48,6 +49,23 @@ def test_a_known_wrong_answer_gets_its_own_question(case):
     for other in exercise.wrong:
         if other.question in said:
             assert other.question == wrong.question or same_everywhere(exercise, wrong, other), said
+
+
+@pytest.mark.parametrize("case", [c for c in KNOWN if c[0] in ("01", "10", "15")], ids=name_of)
+def test_a_cause_is_not_named_where_it_holds_on_one_probe_alone(case):
+    """Right on two probes, and the numbers of a known wrong answer on the first: chance, no cause."""
+    number, k = case
+    exercise = EXERCISES[number]
+    wrong = exercise.wrong[k]
+    probes = [exercise.truth(exercise.draw(seed)) for seed in PROBES]
+    yours = [
+        np.asarray(wrong.make(v), dtype=float) if i == 0 else v.true[wrong.tensor]
+        for i, v in enumerate(probes)
+    ]
+    seen = Seen(wrong.tensor, yours, [v.true[wrong.tensor] for v in probes], probes, exercise)
+    assert not is_this(wrong, seen)
+    found = diagnose(seen)
+    assert found is None or wrong.question not in found.questions
 
 
 CODE = {  # rows of the catalogue that come to no value: a product that raises, an array written to

@@ -75,6 +75,12 @@ def test_threads_change_nothing_of_an_update(monkeypatch):
         assert np.allclose(a, b, rtol=1e-15, atol=0)  # the norm is summed in another order
 
 
+def test_a_norm_of_zero_clips_nothing():
+    grads = {"a": np.array([3.0, 4.0]), "b": np.array([12.0])}
+    assert clip_grads(grads, 0.0, count=2) == 6.5
+    assert np.array_equal(grads["a"], [1.5, 2.0]) and np.array_equal(grads["b"], [6.0])
+
+
 def test_clipping_scales_all_gradients_to_the_global_norm():
     grads = {"a": np.array([3.0, 0.0]), "b": np.array([[4.0]])}
     assert clip_grads(grads, 10) == 5 and grads["b"][0, 0] == 4
