@@ -52,7 +52,7 @@ def opened(page, site, name):
     page.goto((site / name).as_uri())
 
 
-def pages(site, alike=3):
+def pages(site, alike):
     """Every page of the site, but of methods and of source files so many: these are alike."""
     files = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
     methods = [name for name in files if name.startswith("methods/")]
@@ -150,7 +150,7 @@ def test_axe_finds_nothing(site, page):
     from axe_playwright_python.sync_playwright import Axe
 
     found = {}
-    for name in pages(site):
+    for name in pages(site, alike=1):
         opened(page, site, name)
         for violation in Axe().run(page).response["violations"]:
             nodes = [node["html"][:150] for node in violation["nodes"]]
@@ -174,6 +174,7 @@ def test_from_a_row_of_the_table_to_the_line_of_the_formula_in_three_clicks(site
     number = line.inner_text().strip()
     line.click()
     assert page.url.endswith(f"dora.py.html#__codelineno-0-{number}")
+    page.wait_for_selector(f"[id='__codelineno-0-{number}']", state="attached")
     top = page.evaluate(
         "id => document.getElementById(id).getBoundingClientRect().top", f"__codelineno-0-{number}"
     )
