@@ -75,14 +75,15 @@ def test_pictures_are_there_and_say_what_they_show(script):
         output["data"]
         for cell in cells(script, "code")
         for output in cell["outputs"]
-        if "image/svg+xml" in output.get("data", {})
+        if "<img" in "".join(output.get("data", {}).get("text/html", ""))
     ]
     assert len(pictures) >= 8
     assert sum("with picture(" in source(c) for c in cells(script, "code")) >= 5
     for data in pictures:
-        svg, finding = "".join(data["image/svg+xml"]), "".join(data["text/plain"])
-        assert 'role="img" aria-label="' in svg[:200]
+        image, finding = "".join(data["text/html"]), "".join(data["text/plain"])
+        assert 'src="data:image/svg+xml;base64,' in image and image.startswith('<img alt="')
         assert len(finding.split()) >= 5, "a picture's text states what is to be seen"
+        assert set(data) == {"text/html", "text/plain"}, "a bare SVG is not shown before its cell has run"
 
 
 @each

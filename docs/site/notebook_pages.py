@@ -1,7 +1,12 @@
 """The notebooks as pages: text, code, and what each cell showed."""
 
+import re
+from base64 import b64decode
+
 import nbformat
 from repository import ROOT
+
+PICTURE = re.compile(r'<img alt="[^"]*" src="data:image/svg\+xml;base64,([^"]*)">')
 
 
 def notebook_pages():
@@ -22,9 +27,9 @@ def page_of(path):
         parts.append(fenced("python", cell.source))
         for output in cell.outputs:
             data = output.get("data", {"text/plain": output.get("text", "")})
-            if "image/svg+xml" in data:
+            if picture := PICTURE.search(data.get("text/html", "")):
                 name = f"{path.stem}-{len(pictures)}.svg"
-                pictures[f"notebooks/{name}"] = data["image/svg+xml"]
+                pictures[f"notebooks/{name}"] = b64decode(picture[1]).decode()
                 finding = data["text/plain"].removeprefix("Picture: ")
                 parts.append(f"![{finding}]({name})")
             else:

@@ -6,6 +6,7 @@ with picture("A zero prefix takes a share of attention.", 7, 3) as f:
 """
 
 import io
+from base64 import b64encode
 from contextlib import contextmanager
 from html import escape
 
@@ -37,7 +38,11 @@ class Picture:
         self.svg, self.finding = svg, finding
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {"image/svg+xml": self.svg, "text/plain": repr(self)}
+        # as the source of an <img>: a bare SVG is not shown in a notebook that was not run here, since it could
+        # hold a script; in an <img> no script runs
+        source = b64encode(self.svg.encode()).decode()
+        image = f'<img alt="{escape(self.finding, quote=True)}" src="data:image/svg+xml;base64,{source}">'
+        return {"text/html": image, "text/plain": repr(self)}
 
     def __repr__(self):
         return f"Picture: {self.finding}"

@@ -72,7 +72,7 @@ def site_map(*lit, finding=None, links=None):
     )
     svg = (
         f'<svg role="{"group" if links else "img"}" aria-label="{escape(finding, quote=True)}" '
-        'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1110 260" width="100%" '
+        'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1110 260" width="1110" height="260" '
         'font-family="DejaVu Sans, Verdana, sans-serif">'
         f'<rect width="1110" height="260" fill="white"/>{"".join(parts)}</svg>'
     )

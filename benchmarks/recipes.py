@@ -1,0 +1,132 @@
+"""Which learning rate each method gets in `minipeft compare`: a sweep on validation rows.
+
+    python benchmarks/recipes.py                        # runs what is missing, writes recipes.json, recipes.md
+    python benchmarks/recipes.py --tasks sentiment --methods lora,full --steps 150
+
+Each method is trained on each task with its present rate (`about.learning_rate`) times each of FACTORS, and scored
+on validation rows: no test row has a part in it. A run is one thread's work, so the runs go side by side, and one
+that is in recipes.json already is not repeated while the model is the same.
+
+Chosen is the rate with the highest mean score over all tasks and lengths: one rate that is good everywhere, not
+the best on one task. Of equal rates the smaller one.
+"""
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import product
+from pathlib import Path
+from statistics import mean
+
+from minipeft import GPT2, PeftModel, train
+from minipeft.files.content import content_of_files
+from minipeft.files.json_files import atomic, read_json, write_json
+from minipeft.methods.named import make_method
+from minipeft.reports.compare.recipes import COMMON, RECIPES, recipe_of
+from minipeft.tasks import TASKS
+from minipeft.tasks.answers import answer, choice_probabilities
+
+HERE = Path(__file__).parent
+MODEL = HERE.parent / "weights" / "tiny"
+FACTORS = (0.3, 1.0, 3.0)
+STEPS = (150, 450)
+METHODS = tuple(name for name in RECIPES if name != "lora_random")
+SCORED = 200  # validation rows
+
+
+def main():
+    """Run what is missing; then write the table of all that is there."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--steps", default=",".join(map(str, STEPS)))
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
+    parser.add_argument("--out", default=HERE, type=Path, help="the folder of recipes.json")
+    args = parser.parse_args()
+    os.environ |= {"MINIPEFT_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of the workers, which start anew
+    path = args.out / "recipes.json"
+    known = read_json(path) if path.is_file() else {}
+    model = content_of_files([MODEL])
+    if known.get("model") != model:
+        known = {"model": model, "scores": {}}
+    wanted = [
+        (task, name, float(f"{factor * recipe_of(name)[1]['learning_rate']:.1g}"), int(steps))
+        for steps, task, factor, name in product(
+            args.steps.split(","), args.tasks.split(","), FACTORS, args.methods.split(",")
+        )
+    ]
+    missing = [run for run in wanted if key(*run) not in known["scores"]]
+    with ProcessPoolExecutor(args.jobs, max_tasks_per_child=20) as workers:
+        running = {workers.submit(score, *run): run for run in missing}
+        for number, done in enumerate(as_completed(running), 1):
+            known["scores"][key(*running[done])] = done.result()
+            write_json(path, known)
+            print(f"{number} of {len(missing)}: {key(*running[done])} {100 * done.result():.1f} %", flush=True)
+    with atomic(args.out / "recipes.md") as temporary:
+        Path(temporary).write_text(page(known["scores"]), encoding="utf-8")
+
+
+def key(task, name, rate, steps):
+    """How a run is called in recipes.json."""
+    return f"{task} {name} {rate:g} {steps}"
+
+
+def score(task, name, rate, steps):
+    """The score on validation rows of a method trained on a task at this rate, as `minipeft compare` trains."""
+    task, rows = TASKS[task], TASKS[task].rows("train", 2000)
+    method = make_method(name, recipe_of(name)[0])
+    method.use_training_data(rows)
+    peft = PeftModel(GPT2.from_pretrained(MODEL), method, seed=0)
+    settings = COMMON | {"steps": steps, "learning_rate": rate, "eval_every": steps // 3, "seed": 0}
+    held_out = task.rows("validation", SCORED)
+    train(peft, rows, held_out[:100], progress=False, **settings)
+    prompts = [row["prompt"] for row in held_out]
+    if task.CHOICES is None:
+        outputs = answer(peft, task, prompts, progress=False)
+    else:
+        best = choice_probabilities(peft, prompts, task.CHOICES, progress=False).argmax(1)
+        outputs = [task.CHOICES[i] for i in best]
+    return task.score(held_out, outputs)[task.PRIMARY]
+
+
+def table(scores):
+    """{name: {rate: {(task, steps): score}}} of recipes.json's entries."""
+    rates = {}
+    for entry, value in scores.items():
+        task, name, rate, steps = entry.split()
+        rates.setdefault(name, {}).setdefault(float(rate), {})[task, int(steps)] = value
+    return rates
+
+
+def chosen(rates):
+    """The rate with the highest mean score over what all rates were tried on; of equal ones the smaller."""
+    everywhere = set.intersection(*(set(at) for at in rates.values()))
+    means = {rate: mean(at[place] for place in everywhere) for rate, at in sorted(rates.items()) if everywhere}
+    return max(means, key=means.get) if means else None
+
+
+def page(scores):
+    """recipes.md: for each method a row for each rate, a column for each task and length."""
+    rates = table(scores)
+    places = sorted({place for at in rates.values() for of in at.values() for place in of}, key=str)
+    lines = [
+        "# The learning rates of `minipeft compare`, and what they were chosen from", "",
+        "Written by `python benchmarks/recipes.py`; never edited by hand. Scores in % on validation rows, of which no", 
+        f"test row is one; one seed, {SCORED} rows: differences of three points mean nothing. In bold the rate with the",
+        "highest mean.", "",
+        "| method | rate | mean | " + " | ".join(f"{task}, {steps}" for task, steps in places) + " |",
+        "|---|---:|---:|" + "---:|" * len(places),
+    ]  # fmt: skip
+    for name, of in rates.items():
+        best = chosen(of)
+        for rate, at in sorted(of.items()):
+            cells = [f"{100 * at[place]:.1f}" if place in at else "" for place in places]
+            mark = "**" if rate == best else ""
+            lines.append(
+                f"| {name} | {mark}{rate:g}{mark} | {100 * mean(at.values()):.1f} | {' | '.join(cells)} |"
+            )
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()
