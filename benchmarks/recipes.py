@@ -1,20 +1,21 @@
 """Which learning rate each method gets in `minipeft compare`: a sweep on validation rows.
 
-    python benchmarks/recipes.py                        # runs what is missing, writes recipes.json, recipes.md
+    python benchmarks/recipes.py                   # runs what is missing, writes recipes.json and recipes.md
     python benchmarks/recipes.py --tasks sentiment --methods lora,full --steps 150
 
-Each method is trained on each task with its present rate (`about.learning_rate`) times each of FACTORS, and scored
-on validation rows: no test row has a part in it. A run is one thread's work, so the runs go side by side, and one
-that is in recipes.json already is not repeated while the model is the same.
+Each method is trained on each task with its present rate (`about.learning_rate`) times each of FACTORS, and
+scored on validation rows: no test row has a part in it. A run is one thread's work, so the runs go side by
+side, and one that is in recipes.json already is not repeated while the model is the same.
 
-Chosen is the rate with the highest mean score over all tasks and lengths: one rate that is good everywhere, not
-the best on one task. Of equal rates the smaller one.
+Chosen is the rate with the highest mean score over all tasks and lengths: one rate that is good everywhere,
+not the best on one task. Of equal rates the smaller one.
 """
 
 import argparse
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
 
@@ -56,12 +57,14 @@ def main():
         )
     ]
     missing = [run for run in wanted if key(*run) not in known["scores"]]
-    with ProcessPoolExecutor(args.jobs, max_tasks_per_child=20) as workers:
+    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as workers:
         running = {workers.submit(score, *run): run for run in missing}
         for number, done in enumerate(as_completed(running), 1):
             known["scores"][key(*running[done])] = done.result()
             write_json(path, known)
-            print(f"{number} of {len(missing)}: {key(*running[done])} {100 * done.result():.1f} %", flush=True)
+            print(
+                f"{number} of {len(missing)}: {key(*running[done])} {100 * done.result():.1f} %", flush=True
+            )
     with atomic(args.out / "recipes.md") as temporary:
         Path(temporary).write_text(page(known["scores"]), encoding="utf-8")
 
@@ -72,7 +75,7 @@ def key(task, name, rate, steps):
 
 
 def score(task, name, rate, steps):
-    """The score on validation rows of a method trained on a task at this rate, as `minipeft compare` trains."""
+    """A method's score on a task's validation rows, trained at this rate as `minipeft compare` trains."""
     task, rows = TASKS[task], TASKS[task].rows("train", 2000)
     method = make_method(name, recipe_of(name)[0])
     method.use_training_data(rows)
@@ -101,7 +104,9 @@ def table(scores):
 def chosen(rates):
     """The rate with the highest mean score over what all rates were tried on; of equal ones the smaller."""
     everywhere = set.intersection(*(set(at) for at in rates.values()))
-    means = {rate: mean(at[place] for place in everywhere) for rate, at in sorted(rates.items()) if everywhere}
+    means = {
+        rate: mean(at[place] for place in everywhere) for rate, at in sorted(rates.items()) if everywhere
+    }
     return max(means, key=means.get) if means else None
 
 
@@ -111,9 +116,9 @@ def page(scores):
     places = sorted({place for at in rates.values() for of in at.values() for place in of}, key=str)
     lines = [
         "# The learning rates of `minipeft compare`, and what they were chosen from", "",
-        "Written by `python benchmarks/recipes.py`; never edited by hand. Scores in % on validation rows, of which no", 
-        f"test row is one; one seed, {SCORED} rows: differences of three points mean nothing. In bold the rate with the",
-        "highest mean.", "",
+        "Written by `python benchmarks/recipes.py`; never edited by hand. Scores in % on validation rows; no",
+        f"test row is one of them. One seed, {SCORED} rows: differences of three points mean nothing. In bold",
+        "the rate with the highest mean.", "",
         "| method | rate | mean | " + " | ".join(f"{task}, {steps}" for task, steps in places) + " |",
         "|---|---:|---:|" + "---:|" * len(places),
     ]  # fmt: skip

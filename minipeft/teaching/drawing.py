@@ -38,8 +38,8 @@ class Picture:
         self.svg, self.finding = svg, finding
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        # as the source of an <img>: a bare SVG is not shown in a notebook that was not run here, since it could
-        # hold a script; in an <img> no script runs
+        # as the source of an <img>: in a notebook that was not run here a bare SVG is not shown, since it
+        # could hold a script; in an <img> no script runs
         source = b64encode(self.svg.encode()).decode()
         image = f'<img alt="{escape(self.finding, quote=True)}" src="data:image/svg+xml;base64,{source}">'
         return {"text/html": image, "text/plain": repr(self)}

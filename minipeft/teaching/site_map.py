@@ -70,11 +70,14 @@ def site_map(*lit, finding=None, links=None):
         f'<rect x="910" y="231" width="18" height="18" fill="{PALE}" stroke="{INK}"/>'
         f'<text x="934" y="245" font-size="14" fill="{INK}">frozen</text>'
     )
+    top = 0 if links else -45  # where there are links, a page says what is to be seen; else a title does
+    if not links:
+        parts.append(f'<text x="10" y="-18" font-size="21" fill="{INK}">{escape(finding)}</text>')
     svg = (
         f'<svg role="{"group" if links else "img"}" aria-label="{escape(finding, quote=True)}" '
-        'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1110 260" width="1110" height="260" '
-        'font-family="DejaVu Sans, Verdana, sans-serif">'
-        f'<rect width="1110" height="260" fill="white"/>{"".join(parts)}</svg>'
+        f'xmlns="http://www.w3.org/2000/svg" viewBox="0 {top} 1110 {260 - top}" width="1110" '
+        f'height="{260 - top}" font-family="DejaVu Sans, Verdana, sans-serif">'
+        f'<rect y="{top}" width="1110" height="{260 - top}" fill="white"/>{"".join(parts)}</svg>'
     )
     return Picture(svg, finding)
 
