@@ -117,7 +117,7 @@ def page(scores):
     lines = [
         "# The learning rates of `minipeft compare`, and what they were chosen from", "",
         "Written by `python benchmarks/recipes.py`; never edited by hand. Scores in % on validation rows; no",
-        f"test row is one of them. One seed, {SCORED} rows: differences of three points mean nothing. In bold",
+        f"test row is one of them. One seed, {SCORED} rows: three points mean nothing. In bold",
         "the rate with the highest mean.", "",
         "| method | rate | mean | " + " | ".join(f"{task}, {steps}" for task, steps in places) + " |",
         "|---|---:|---:|" + "---:|" * len(places),

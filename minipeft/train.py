@@ -35,6 +35,8 @@ RANGES = {
 class Training:
     """How to train. All randomness comes from `seed`: the same settings give the same numbers, bit for bit.
 
+    That holds for a number of threads: with another, sums round otherwise and dropout draws other masks.
+
     steps               optimizer steps; 0: as many as the epochs take
     epochs              passes over the data, where no steps are given
     batch_size          sequences in a batch

@@ -324,6 +324,22 @@ def test_gradcheck_passes(method, folder, capsys):
     assert out.count("\n") == (5 if method == "lora" else 30)  # a line a tensor, and the last
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "--train", ""), "--train must not be empty"),
+        (("compare", "--methods", ""), "--methods must not be empty"),
+        (("merge", "--adapter", "x", "--out", ""), "--out must not be empty"),
+        (("info", ""), "folder must not be empty"),
+        (("train", "--set", "r=8", "r=4"), "lora's r is given twice"),
+        (("train", "--set", "r=8", "--set", "r=4"), "lora's r is given twice"),
+    ],
+)
+def test_an_empty_word_and_a_setting_given_twice_are_refused(words, said, capsys):
+    assert main([*words]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_gradcheck_fails_with_code_1_on_a_wrong_backward(folder, capsys, monkeypatch):
     monkeypatch.setattr(fast, "gelu_backward", lambda dy, slope: dy * slope * 1.0001)
     args = ["gradcheck", "--model", folder, "--set", "r=2", "--quiet", "--elements", 0]

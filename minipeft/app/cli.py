@@ -17,6 +17,7 @@ from ..optim import SCHEDULES
 from ..reports.compare.recipes import BASELINES, RECIPES
 from ..resuming.stopping import Terminated, end_with_parent, sigterm_raises
 from ..speed.choose import KINDS
+from ..speed.parallel import limit_blas
 from ..tasks import TASKS
 from ..train import Training
 from ..version import __version__
@@ -61,6 +62,7 @@ def main(argv=None):
         for name in getattr(args, "register", None) or ():
             method_class(name)
         end_with_parent()
+        limit_blas()
         with sigterm_raises():
             code = args.command(args) or 0
             sys.stdout.flush()
@@ -107,7 +109,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         """Raise InputError with what argparse has to say."""
-        message = message.removeprefix("argument ").replace(": must be", " must be", 1)
+        message = message.removeprefix("argument ").replace(": must ", " must ", 1)
         raise InputError(f"{message}; see {self.prog} --help")
 
     def refuse(self, words):
@@ -119,6 +121,12 @@ class Parser(argparse.ArgumentParser):
         """The option that sets this field or argument of Python; its own name where there is none."""
         options = self._option_string_actions.items()
         return next((option for option, action in options if action.dest == setting), setting)
+
+    def _get_values(self, action, words):
+        whole = action.nargs == argparse.PARSER or action.dest == "prompt"  # all words of a command; a text
+        if "" in words and not whole:  # a shell's variable that is not set, most often
+            raise argparse.ArgumentError(action, "must not be empty")
+        return super()._get_values(action, words)
 
     def _check_value(self, action, value):
         if action.choices is not None and value not in action.choices:
@@ -393,6 +401,7 @@ def compare_options(p):
     )
     p.add_argument(
         "--sweep",
+        action="extend",
         nargs="+",
         metavar="NAME=V,V",
         help="lr=1e-4,1e-3 r=4,16: try every combination, keep each method's best by validation",
@@ -408,7 +417,12 @@ def method_options(p):
         help=f"one of: {', '.join(METHODS)}; {OWN_METHOD}; `minipeft methods` says what they are",
     )
     p.add_argument(
-        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="the method's settings: r=8 lora_alpha=16"
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the method's settings: r=8 lora_alpha=16",
     )
 
 

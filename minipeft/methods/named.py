@@ -43,6 +43,8 @@ def make_method(name, settings=()):
         if not equals or key not in defaults:
             known = choose_from(key, defaults) if defaults else "it has none"
             raise InputError(f"{name} has no setting {setting!r}: write name=value; {known}")
+        if key in values:
+            raise InputError(f"{name}'s {key} is given twice")
         values[key] = parse_value(text, defaults[key], f"{name}'s {key}")
     return cls(**values)
 

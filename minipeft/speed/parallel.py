@@ -54,6 +54,12 @@ def _blas():
     return ThreadpoolController()
 
 
+def limit_blas():
+    """Let BLAS have as many threads as MINIPEFT_THREADS says, where it says a number."""
+    if os.environ.get("MINIPEFT_THREADS"):
+        _blas().limit(limits=num_threads(), user_api="blas")
+
+
 def map_shards(f, shards):
     """[f(shard), ...], in the shards' order whichever thread is first."""
     if len(shards) == 1:
