@@ -3,7 +3,7 @@
     python benchmarks/recipes.py                   # runs what is missing, writes recipes.json and recipes.md
     python benchmarks/recipes.py --tasks sentiment --methods lora,full --steps 150
 
-Each method is trained on each task with its present rate (`about.learning_rate`) times each of FACTORS, and
+Each method is trained on each task with its present rate (`about.learning_rate`) times each factor, and
 scored on validation rows: no test row has a part in it. A run is one thread's work, so the runs go side by
 side, and one that is in recipes.json already is not repeated while the model is the same.
 
@@ -29,7 +29,6 @@ from minipeft.tasks.answers import answer, choice_probabilities
 
 HERE = Path(__file__).parent
 MODEL = HERE.parent / "weights" / "tiny"
-FACTORS = (0.3, 1.0, 3.0)
 STEPS = (150, 450)
 METHODS = tuple(name for name in RECIPES if name != "lora_random")
 SCORED = 200  # validation rows
@@ -41,6 +40,7 @@ def main():
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
+    parser.add_argument("--factors", default="0.3,1,3", help="on each method's present rate")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--out", default=HERE, type=Path, help="the folder of recipes.json")
     args = parser.parse_args()
@@ -51,9 +51,9 @@ def main():
     if known.get("model") != model:
         known = {"model": model, "scores": {}}
     wanted = [
-        (task, name, float(f"{factor * recipe_of(name)[1]['learning_rate']:.1g}"), int(steps))
+        (task, name, float(f"{float(factor) * recipe_of(name)[1]['learning_rate']:.1g}"), int(steps))
         for steps, task, factor, name in product(
-            args.steps.split(","), args.tasks.split(","), FACTORS, args.methods.split(",")
+            args.steps.split(","), args.tasks.split(","), args.factors.split(","), args.methods.split(",")
         )
     ]
     missing = [run for run in wanted if key(*run) not in known["scores"]]
