@@ -1,4 +1,4 @@
-"""The types in `minipeft/__init__.pyi` are those of the code, and a type checker takes a user's program."""
+"""The types in `minipeft-stubs` are those of the code, and a type checker takes a user's program."""
 
 import ast
 import inspect
@@ -8,7 +8,7 @@ import pytest
 
 import minipeft
 
-STUB = Path(minipeft.__file__).with_suffix(".pyi")
+STUB = Path(__file__).parents[1] / "minipeft-stubs" / "__init__.pyi"
 USE = Path(__file__).with_name("typed_use.py")
 TREE = ast.parse(STUB.read_text(encoding="utf-8"))
 
