@@ -1,8 +1,12 @@
 """NumPy or CuPy, decided by the array itself; moves between host and device; nothing else."""
 
+from functools import cache
+
 import numpy as np
 
 from .errors import InputError
+
+INSTALL = "pip install 'minipeft[gpu12]' for CUDA 12, 'minipeft[gpu13]' for CUDA 13"
 
 
 def xp_of(array):
@@ -17,7 +21,7 @@ def xp_of(array):
 def xp_for(device):
     """The array module for `device`: "cpu" or "cuda".
 
-    Raises InputError for another name, or where CuPy or a GPU is missing.
+    Raises InputError for another name, and where CuPy, a part of it, or a GPU is missing.
     """
     if device == "cpu":
         return np
@@ -26,12 +30,27 @@ def xp_for(device):
     try:
         import cupy
     except ImportError:
-        raise InputError("device 'cuda' needs CuPy: pip install 'minipeft[gpu]'") from None
+        raise InputError(f"device 'cuda' needs CuPy: {INSTALL}") from None
     try:
         cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise InputError(f"device 'cuda' needs an NVIDIA GPU and its driver: {error}") from None
+    if said := computes_not(cupy):
+        raise InputError(f"device 'cuda': CuPy is there and cannot compute ({said}); {INSTALL}")
     return cupy
+
+
+@cache
+def computes_not(cupy):
+    """What a small product and a small kernel raise; "" where they do not.
+
+    `import cupy` works without cuBLAS and without the compiler of its kernels; the first use does not.
+    """
+    try:
+        a = cupy.ones((2, 2), dtype="float32")
+        return "" if float((a @ a + a).sum()) == 12 else "a product of ones is not right"
+    except Exception as error:  # ImportError, RuntimeError, CuPy's own: whatever is missing
+        return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def to_host(array):

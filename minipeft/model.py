@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from .backend import xp_for
-from .config import GPT2Config, config_of_size
+from .config import GPT2Config, check_sequences, config_of_size
 from .errors import InputError, counted
 from .files.checkpoint import read_gpt2, write_gpt2
 from .files.tensors import unload
@@ -129,12 +129,14 @@ class GPT2:
 
     def grad_sums(self, batch, names):
         """{name: gradient} of the SUM of the loss over the batch's labelled tokens, by these parameters."""
+        check_sequences(batch.sequences, self.config)
         gradients = Gradients()
         loss_and_grads(batch, self.step(trains=frozenset(names), grad_enabled=True), gradients.add)
         return gradients.totals()
 
     def keys_and_values(self, ids):
         """What attention knows of a text: [(k, v) (T, C) of each layer]."""
+        check_sequences([ids], self.config)
         cache = KVCache(self.config, 1, len(ids), self.weights["wte.weight"])
         next_logits(self.step(kv_cache=cache), [ids])
         return list(zip(cache.k, cache.v, strict=True))

@@ -35,7 +35,8 @@ RANGES = {
 class Training:
     """How to train. All randomness comes from `seed`: the same settings give the same numbers, bit for bit.
 
-    That holds for a number of threads: with another, sums round otherwise and dropout draws other masks.
+    That holds for a number of threads: with another, sums round otherwise and dropout draws other masks. It
+    does not hold on a GPU, where the gradient of the embedding is added up in no fixed order.
 
     steps               optimizer steps; 0: as many as the epochs take
     epochs              passes over the data, where no steps are given

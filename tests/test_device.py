@@ -13,8 +13,21 @@ from every_method import CASES, SMALL, VIRTUAL
 from every_site import EverySite
 from small import scramble, small_batch, small_model, texts
 
-from minipeft import GPT2, AdamW, Full, InputError, LoRA, PeftModel, evaluate, gradcheck, train
-from minipeft.backend import generator, like, synchronize, to_host, xp_for, xp_of
+from minipeft import (
+    GPT2,
+    AdamW,
+    Distilled,
+    Full,
+    InputError,
+    LoRA,
+    PeftModel,
+    evaluate,
+    gradcheck,
+    pack,
+    train,
+)
+from minipeft.backend import computes_not, generator, like, synchronize, to_host, xp_for, xp_of
+from minipeft.cost.machine import gpu_memory
 from minipeft.gradcheck import TOLERANCE
 from minipeft.layout import Layout, prepend, prepend_backward
 from minipeft.optim import clip_grads
@@ -215,7 +228,7 @@ def test_the_array_says_which_module_is_its_own(cupy):
 
 def test_cuda_without_cupy_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(InputError, match=r"device 'cuda' needs CuPy: pip install 'minipeft\[gpu\]'"):
+    with pytest.raises(InputError, match=r"device 'cuda' needs CuPy: pip install 'minipeft\[gpu12\]'"):
         GPT2.random(CONFIG, device="cuda")
 
 
@@ -226,6 +239,34 @@ def test_cuda_without_a_gpu_says_so(cupy, monkeypatch):
     monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", no_device)
     with pytest.raises(InputError, match="device 'cuda' needs an NVIDIA GPU and its driver: "):
         GPT2.random(CONFIG, device="cuda")
+
+
+@pytest.mark.parametrize("error", [ImportError("libcublas.so.12"), RuntimeError("no NVRTC\nin lib")])
+def test_cuda_without_a_part_of_cupy_says_what_to_install(error, cupy, monkeypatch):
+    def ones(shape, dtype):
+        raise error
+
+    computes_not.cache_clear()
+    monkeypatch.setattr(cupy, "ones", ones)
+    with pytest.raises(InputError, match=r"cannot compute \(.*(cublas.*|NVRTC)\); pip install .*gpu13"):
+        GPT2.random(CONFIG, device="cuda")
+    computes_not.cache_clear()
+
+
+def test_the_memory_of_arrays_on_the_gpu_is_counted(cupy):
+    if not hasattr(cupy.cuda, "MemoryHook"):
+        pytest.skip("the stand-in for CuPy has no memory of its own: run with --device cuda")
+    kept = cupy.zeros(1000, dtype="float32")
+    with gpu_memory("cuda") as peak:
+        before = peak()
+        for _ in range(3):  # one at a time
+            cupy.zeros(100_000, dtype="float32")
+    assert kept.nbytes <= before and 400_000 <= peak() - before < 800_000
+
+
+def test_no_gpu_memory_is_counted_on_a_cpu():
+    with gpu_memory("cpu") as peak:
+        assert peak() == 0
 
 
 def test_an_unknown_device_is_refused():
@@ -256,7 +297,6 @@ MIXING = {  # d: on the device, h: on the host; both (3, 3). i: the rows 0 and 2
     "host into device": lambda xp, d, h, i: assign(d, slice(0, 2), h[:2]),
     "device into host": lambda xp, d, h, i: assign(h, slice(0, 2), d[:2]),
     "a function of the host's": lambda xp, d, h, i: xp.exp(h),
-    "a reduction of the host's": lambda xp, d, h, i: xp.sum(h),
     "where": lambda xp, d, h, i: xp.where(d > 0, d, h),
     "concatenate": lambda xp, d, h, i: xp.concatenate([d, h]),
     "out on the host": lambda xp, d, h, i: xp.exp(d, out=h),
@@ -268,6 +308,7 @@ MIXING = {  # d: on the device, h: on the host; both (3, 3). i: the rows 0 and 2
     "split on the device": lambda xp, d, h, i: xp.split(d, i),
 }
 STRICTER = {  # than CuPy
+    "a reduction of the host's": lambda xp, d, h, i: xp.sum(h),
     "host array as an index": lambda xp, d, h, i: d[np.array([0, 2])],
     "assignment at a host index": lambda xp, d, h, i: assign(d, np.array([0, 2]), 0),
     "host array through an index": lambda xp, d, h, i: assign(d, i, h[:2]),
@@ -316,3 +357,31 @@ def test_what_is_moved_is_a_copy(cupy):
     back = d.get()
     back += 1
     assert h[0, 0] == 0 and float(d[0, 0]) == 1
+
+
+WAYS_IN = {  # for token ids
+    "logits": lambda model, peft, ids, batch: model.logits([ids]),
+    "logits under an adapter": lambda model, peft, ids, batch: peft.logits([ids]),
+    "keys and values": lambda model, peft, ids, batch: model.keys_and_values(ids),
+    "generation": lambda model, peft, ids, batch: peft.generate_ids([ids], max_new_tokens=1),
+    "beams": lambda model, peft, ids, batch: peft.generate_ids([ids], max_new_tokens=1, num_beams=2),
+    "a mixed batch": lambda model, peft, ids, batch: peft.mixed(["default"]).logits([ids]),
+    "loss": lambda model, peft, ids, batch: peft.loss(batch),
+    "gradients": lambda model, peft, ids, batch: peft.loss_and_grads(batch),
+    "gradients of the base": lambda model, peft, ids, batch: model.grad_sums(batch, ["wte.weight"]),
+    "scores": lambda model, peft, ids, batch: peft.scores(batch),
+    "attention to virtual tokens": lambda model, peft, ids, batch: peft.attention_to_virtual_tokens(batch),
+    "a student": lambda model, peft, ids, batch: Distilled(peft, model).loss_and_grads(batch),
+    "evaluation": lambda model, peft, ids, batch: evaluate(peft, [(ids[:1], ids[1:])]),
+    "training": lambda model, peft, ids, batch: train(peft, [(ids[:1], ids[1:])], steps=1, progress=False),
+}
+
+
+@pytest.mark.parametrize("wrong", [CONFIG.vocab_size, -1])
+@pytest.mark.parametrize("way", WAYS_IN.values(), ids=WAYS_IN)
+def test_no_token_out_of_range_reaches_a_gpu(way, wrong, cupy):
+    """CuPy wraps an index round in silence where NumPy raises."""
+    model = GPT2.random(CONFIG, device="cuda")
+    peft = PeftModel(model, LoRA(r=2))
+    with pytest.raises(InputError, match="token"):
+        way(model, peft, [1, wrong, 2], pack([([1], [wrong, 2])]))

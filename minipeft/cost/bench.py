@@ -25,7 +25,7 @@ from ..optim import AdamW
 from ..peft_model import PeftModel
 from ..speed.parallel import map_shards, num_threads
 from .flops import step_flops
-from .machine import peak_memory_mb, this_machine, versions
+from .machine import gpu_memory, peak_memory_mb, this_machine, versions
 
 WARM_UP = 1  # steps before the clock counts: memory is asked for, files are read
 SQUARE = {"cpu": 2048, "cuda": 8192}  # rows and columns of the product that gives the machine's rate
@@ -59,7 +59,9 @@ def bench(
     optimizer, rows = AdamW(), []
     stream = islice(batches(pairs, batch, np.random.default_rng(0)), WARM_UP + steps)
     for each in tqdm(stream, "bench", WARM_UP + steps, unit="step", disable=None if progress else True):
-        row = timed_step(peft, optimizer, each, device) | {"tokens": len(each.ids)}
+        with gpu_memory(device) as peak:
+            row = timed_step(peft, optimizer, each, device) | {"tokens": len(each.ids)}
+        row["gpu_bytes"] = peak()
         row["sgemm_rate"] = sgemm_rate(device)
         row["floor"] = sum(step_flops(peft, each).values()) / row["sgemm_rate"]
         rows.append(row)
@@ -75,7 +77,7 @@ def bench(
         "trainable": peft.num_trainable,
         "parameters": peft.num_parameters,
         **medians(rows[WARM_UP:]),
-        **memory(device),
+        **memory(device, rows),
         "machine": this_machine(device),
         "versions": versions(),
         "date": time.strftime("%Y-%m-%d"),
@@ -138,11 +140,11 @@ def medians(rows):
     }
 
 
-def memory(device):
-    """{"peak_memory_mb"} of this process, and {"peak_gpu_memory_mb"}: what CuPy has taken of a GPU's."""
+def memory(device, rows):
+    """{"peak_memory_mb"} of this process, {"peak_gpu_memory_mb"}: what a step's arrays held on a GPU."""
     result = {"peak_memory_mb": peak_memory_mb()}
     if device == "cuda":
-        result["peak_gpu_memory_mb"] = xp_for(device).get_default_memory_pool().total_bytes() / 1e6
+        result["peak_gpu_memory_mb"] = max(row["gpu_bytes"] for row in rows) / 1e6
     return result
 
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,34 @@ def peak_memory_mb():
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+@contextmanager
+def gpu_memory(device):
+    """Gives a function that says the most bytes that arrays have held on the GPU at once since it began.
+
+    Those that were there before count, what CuPy only keeps for later does not: allocations are counted, not
+    the pool. On a CPU it says 0.
+    """
+    if device == "cpu":
+        yield lambda: 0
+        return
+    cupy = xp_for(device)
+
+    class Count(cupy.cuda.MemoryHook):
+        """Adds what is handed out, takes off what comes back."""
+
+        name = "minipeft"
+        held = peak = cupy.get_default_memory_pool().used_bytes()
+
+        def malloc_postprocess(self, **about):
+            """An array has got its memory."""
+            self.held += about["mem_size"]
+            self.peak = max(self.peak, self.held)
+
+        def free_postprocess(self, **about):
+            """An array has given it back."""
+            self.held -= about["mem_size"]
+
+    with Count() as count:
+        yield lambda: count.peak
