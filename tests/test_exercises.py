@@ -317,6 +317,11 @@ def test_the_capstone_finds_a_wrong_gradient_and_a_silent_tensor(tmp_path):
     assert not report.ok and "no effect" in str(report)
 
 
+def test_the_capstone_keeps_what_enters_the_layer(tmp_path):
+    report = changed(tmp_path, "19", ("h = x @ A  # (N, R)", "x *= 1.5; h = x @ A"))
+    assert not report.ok and "into an array that was given" in str(report), report
+
+
 WRONG_BELOW = {
     "dx is turned": ("return dy, dhM @ M.T @ A.T", "return dy, dhM @ M @ A.T"),
     "dx is None": ("return dy, dhM @ M.T @ A.T", "return dy, None"),

@@ -49,6 +49,9 @@ SOFTMAX = Exercise(
               "each entry is 1/p times too large."),
         Wrong("dz", lambda v: v.p * (v.dp - v.dp.sum(1, keepdims=True)), "The sum is weighted: by what?",
               "the plain sum of dp is taken off."),
+        Wrong("dz", lambda v: v.dp - v.p * v.dp.sum(1, keepdims=True),
+              "Which function has that slope: softmax, or its logarithm?",
+              "it is dp - p times the sum of dp."),
     ),
     parts=lambda v: {"dz": {"the sum that is taken off": v.part}},
     scales=lambda v: {"dz": {"p": v.p}},
@@ -100,7 +103,7 @@ def scores(ds):
     )
 
 
-BETWEEN = "dv is right, dq and dk share a factor: what stands between the scores and q k^T?"
+BETWEEN = "What stands between the scores and q k^T?"
 WIDE = "How wide is one head, and how often does the scale count?"
 APART = "Sorted, they agree: how were the heads taken apart?"
 MISTAKEN = "What makes it: ds or p, and which of q, k, do?"
@@ -137,8 +140,8 @@ ATTENTION = Exercise(
           for name, make in scores(lambda v: v.ps * (v.dps - (v.dps * v.ps).sum(1, keepdims=True)))),
         *(Wrong(name, make, "Scores become shares by softmax: is its slope in it?", "softmax is not in it.")
           for name, make in scores(lambda v: v.dps)),
-        Wrong("dv", lambda v: merged(v.ds.transpose(0, 2, 1) @ v.dos), MISTAKEN,
-              "ds is in it, in the place of p."),
+        *(Wrong("dv", lambda v, k=k: merged(v.ds.transpose(0, 2, 1) @ v.dos) * v.scale**k, MISTAKEN,
+                "ds is in it, in the place of p.") for k in (0, 1)),
         Wrong("dv", lambda v: v.dv * v.scale, "Does the scale stand between v and o?"),
     ),
     rules=lambda v: {},

@@ -113,7 +113,8 @@ def well_formed(name, value, v):
     if not np.isfinite(value).all():
         bad, shape = int((~np.isfinite(value)).sum()), in_letters(value.shape, v.sizes)
         raise Told(
-            f"{name} {shape}: {bad} of {value.size} entries are not finite.", "What is divided by what?"
+            f"{name} {shape}: {bad} of {value.size} entries are not finite.",
+            "What is divided by what, and what stands under a root?",
         )
 
 

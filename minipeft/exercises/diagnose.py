@@ -60,7 +60,7 @@ def times_a_factor(wrongs, seen):
 
 def picture(seen):
     """Lines that show which entries are right, and some that are not."""
-    g, t = seen.pairs[0]
+    g, t = next((g, t) for g, t in seen.pairs if not close(g, t))
     if g.ndim == 0:
         return [f"yours {float(g):.6g}, true {float(t):.6g}"]
     right = np.abs(g - t) <= CLOSE * np.abs(t).max()

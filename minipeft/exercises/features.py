@@ -54,11 +54,14 @@ def close(a, b, tolerance=CLOSE):
 
 def other_shape(seen):
     """Transposed, or a sum missing."""
-    if all(g.shape == t.shape for g, t in seen.pairs):
+    wrong = [k for k, (g, t) in enumerate(seen.pairs) if g.shape != t.shape]
+    if not wrong:
         return None
-    v, (g, t) = seen.v[0], seen.pairs[0]
+    v, (g, t) = seen.v[wrong[0]], seen.pairs[wrong[0]]
     letters = f"({', '.join(shapes(seen.exercise.outputs)[seen.name])})" if t.ndim else "a number"
     fact = f"its shape is {in_letters(g.shape, v.sizes)}; it should be {letters}"
+    if len(wrong) < len(seen.pairs):
+        return Finding(f"{fact}. On other sizes it is right.", ("Which size is taken for granted?",))
     if g.size == t.size and g.ndim != t.ndim and all(close(g.reshape(t.shape), t) for g, t in seen.pairs):
         return Finding(f"{fact}. The numbers are right.", ("Does keepdims hold on to an axis?",))
     for axis in range(g.ndim):
@@ -107,9 +110,13 @@ def common_factor(seen):
     factors = [ratio(g, t) for g, t in seen.pairs]
     if None in factors or any(t.size < 2 for t in seen.true):
         return None
+    question = "Is a constant missing, or used twice?"
+    if max(factors) < 0:
+        question = "Where was the sign turned, and is a constant missing, or used twice?"
+    if np.allclose(factors, -1, rtol=1e-9):
+        question = "Where was the sign turned?"
     return Finding(
-        f"every entry has the same factor {number(factors[0])}{named(factors, seen)}.",
-        ("Is a constant missing, or used twice?",),
+        f"every entry has the same factor {number(factors[0])}{named(factors, seen)}.", (question,)
     )
 
 

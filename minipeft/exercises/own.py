@@ -14,7 +14,7 @@ from ..model import GPT2
 from ..optim import AdamW
 from ..peft_model import PeftModel
 from .exercise import Exercise
-from .running import Told, explained
+from .running import Told, explained, read_only
 
 OWN = Exercise(
     "19_your_own_method", "A method of your own", 3, 40, ("10",), "docs/add-a-method.md", ("Mine",),
@@ -61,6 +61,7 @@ def looked_at(Mine):
     batch = pack([([1, 2, 3], [4, 5, 2]), ([6], [7, 8, 9, 3])])
     frozen = {name: w.copy() for name, w in model.weights.items()}
     peft = PeftModel(model, Mine())
+    keep_x(peft.method)
     if not peft.trainable:
         raise Told("nothing trains.", "What does init return?")
     count = sum(p.size for p in peft.trainable.values())
@@ -94,6 +95,12 @@ def looked_at(Mine):
         f"{count:,} numbers train; at the start the model is {'unchanged' if unchanged else 'changed'}; "
         f"the loss went from {begins:.3f} to {ends:.3f} in {STEPS} steps.",
     ]
+
+
+def keep_x(method):
+    """From now on x comes to `linear` read-only: the layer's own backward reads it, too."""
+    linear = method.linear
+    method.linear = lambda name, x, y, step: linear(name, read_only(x), y, step)
 
 
 def below_the_top(config, agrees):

@@ -65,7 +65,7 @@ def called(exercise, functions, v, call, quiet):
     before = {name: a.copy() for name in exercise.writable if (a := getattr(v, name)) is not None}
     try:
         with redirect_stdout(io.StringIO()) if quiet else nullcontext():
-            answer = getattr(functions, call.function)(*call.arguments)
+            answer = getattr(functions, call.function)(*given(exercise, v, call.arguments))
     except NotImplementedError:
         raise Told(f"{call.function} is still to be written.") from None
     except Exception as error:
@@ -76,6 +76,20 @@ def called(exercise, functions, v, call, quiet):
                 f"{call.function} leaves {name} changed.", "What should the next one who reads it find there?"
             )
     return answer
+
+
+def given(exercise, v, arguments):
+    """The arguments, arrays read-only but for `writable`: results of an earlier call are among them."""
+    may_change = [getattr(v, name) for name in exercise.writable]
+    return [a if any(a is each for each in may_change) else read_only(a) for a in arguments]
+
+
+def read_only(a):
+    """An array as a view that cannot be written to; anything else as it is."""
+    if isinstance(a, np.ndarray):
+        a = a.view()
+        a.setflags(write=False)
+    return a
 
 
 def unpacked(function, returns, answer):

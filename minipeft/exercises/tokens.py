@@ -95,8 +95,8 @@ def embedding_reference(v):
 
 
 def ids_prepare(v, rng):
-    """ids: one token three times, one twice, and not all tokens of the table."""
-    first, second, third = rng.permutation(v.V)[:3]
+    """ids: one token three times, one twice; the first and the last of the table among them, but not all."""
+    first, second, third = rng.permutation([0, rng.integers(1, v.V - 1), v.V - 1])
     ids = np.array([first, second, first, third, second, first, *rng.permutation([first, third])])
     v.ids = ids[: v.N]
 

@@ -160,6 +160,8 @@ PREFIX = Exercise(
         *(w._replace(row=58) for w in text_alone("dK", "dy_k") + text_alone("dV", "dy_v")),
         Wrong("share", lambda v: np.zeros(()), "What is e^0?", "it is 0, as if zeros were no keys at all.",
               59),
+        Wrong("share", lambda v: 1 - v.share, "Whose share is asked for: the text's, or that of the zeros?",
+              "it is the share of the text."),
         Wrong("share", lambda v: 1 / (1 + np.exp(v.s).sum()), "How many keys of zeros are there?",
               "it is the share of one key."),
         Wrong("share", lambda v: v.P / (v.P + len(v.s)), "What is the weight of a key whose score is not 0?",
