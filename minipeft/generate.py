@@ -195,10 +195,12 @@ def sample(z, temperature, top_k, top_p, rng):
 
     Holtzman et al. 2020, section 3.1: the smallest set of likeliest tokens with probability top_p or more.
     """
-    z = z.astype(np.float64) / temperature
+    z = z.astype(np.float64)
+    with np.errstate(over="ignore"):  # a tiny temperature: the likeliest has 0, all others -inf
+        z = (z - z.max()) / temperature
     if 0 < top_k < len(z):
         z[z < np.partition(z, -top_k)[-top_k]] = -np.inf
-    p = np.exp(z - z.max())
+    p = np.exp(z)
     p /= p.sum()
     if top_p < 1:
         order = np.argsort(-p, kind="stable")

@@ -101,6 +101,42 @@ def test_how_much_of_a_text_may_begin_a_stop_string():
     assert beginning_of(("abab",), "xaba") == 3
 
 
+def test_stop_strings_are_compared_only_as_far_as_the_text_goes():
+    class Counted(str):
+        cuts = 0
+
+        def __getitem__(self, key):
+            Counted.cuts += 1
+            return super().__getitem__(key)
+
+    assert beginning_of((Counted("ab" * 50_000),), "x" * 20 + "aba") == 3 and Counted.cuts <= 23
+
+
+def test_what_goes_wrong_in_one_request_ends_it_alone(peft, monkeypatch):
+    sent = {"echo": [], "draw": [], "good": []}
+    settings = {"prompts": [ids(peft)], "max_tokens": 9}
+    requests = {
+        "echo": Request("low_rank", **settings, echo=True, logprobs=1, seed=1),
+        "draw": Request("prefix", **settings, seed=2),
+        "good": Request("base", **settings, temperature=0),
+    }
+    from minipeft.app.serve import completions
+
+    def fails(*_):
+        raise Panic
+
+    monkeypatch.setattr(completions, "prompt_scores", fails)
+    monkeypatch.setattr(completions, "sample", fails)
+    complete(peft, [Completion(requests[name], sent[name].append) for name in sent])
+    for name in ("echo", "draw"):
+        assert [type(part) for part in sent[name]] == [Panic]
+    assert "".join(part.text for part in sent["good"]) == alone(peft, "base", max_new_tokens=9)
+
+
+class Panic(BaseException):
+    """No Exception: as libraries written in Rust raise it."""
+
+
 def test_seeds_make_choices_repeatable_and_different_whatever_else_is_in_the_batch(peft):
     request = Request("low_rank", [ids(peft)], n=4, max_tokens=8, temperature=1.5, seed=3)
     other = Request("prefix", [ids(peft, "food : The")], n=2, max_tokens=9, temperature=1.0)

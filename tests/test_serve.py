@@ -2,12 +2,13 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from folders import write_adapters, write_model
@@ -21,7 +22,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from minipeft.app.serve import app as serve_app  # noqa: E402
-from minipeft.app.serve import completions, queue  # noqa: E402
+from minipeft.app.serve import completions, connections, interface, queue  # noqa: E402
 
 PROMPT = "name : The Eagle | food : Thai ||"
 
@@ -271,9 +272,8 @@ def test_a_failure_is_500_and_the_server_goes_on(peft, monkeypatch):
             patch.setattr(queue, "complete", fails)
             failed = post(url, **body)
             assert failed.status_code == 500 and "Panic" in failed.json()["error"]["message"]
-            streamed = post(url, **body, stream=True)
-            error = json.loads(streamed.text.removeprefix("data: "))["error"]
-            assert error["type"] == "server_error"
+            streamed = post(url, **body, stream=True)  # nothing was sent before: the status says it, too
+            assert streamed.status_code == 500 and streamed.json()["error"]["type"] == "server_error"
         assert post(url, **body).status_code == 200
 
 
@@ -300,6 +300,7 @@ BAD = {  # what is changed in a good body: status, the parameter, a part of the 
     "text": ({"temperature": "hot"}, 400, "temperature", "valid number"),
     "empty stop": ({"stop": ["a", ""]}, 400, "stop", "none of them empty"),
     "many stops": ({"stop": list("abcde")}, 400, "stop", "at most 4 strings"),
+    "long stop": ({"stop": "a" * 257}, 400, "stop", "longer than 256 characters"),
     "a stop of ids": ({"stop": [1]}, 400, "stop", "a string or a list of strings"),
     "many scores": ({"logprobs": 6}, 400, "logprobs", "less than or equal to 5"),
     "unknown": ({"min_p": 0.1}, 400, "min_p", "not permitted"),
@@ -352,7 +353,11 @@ def test_a_body_that_is_no_request_is_refused(content, message, url):
 
 def test_other_addresses_methods_types_and_sizes_are_refused(url):
     for answer, status, message in (
-        (httpx.post(f"{url}/v1/chat/completions", json=GOOD), 404, "there are /v1/completions"),
+        (
+            httpx.post(f"{url}/v1/embeddings", json=GOOD),
+            404,
+            "/v1/embeddings: Not Found; there are /v1/completions",
+        ),
         (httpx.get(f"{url}/v1/completions"), 405, "Method Not Allowed"),
         (
             httpx.post(f"{url}/v1/completions", content=json.dumps(GOOD)),
@@ -380,7 +385,8 @@ def test_what_cannot_be_served_is_one_clear_line(url, peft):
             refused()
 
 
-def test_the_command_serves_until_it_is_interrupted(folders):
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_the_command_serves_until_it_is_told_to_end(signal_number, folders):
     folder, adapters = folders
     command = [
         sys.executable, "-m", "minipeft", "serve", "--model", str(folder), "--port", "0",
@@ -393,9 +399,158 @@ def test_the_command_serves_until_it_is_interrupted(folders):
         assert names == f"{folder.name}, low, prefix"
         answer = post(address.split("/v1")[0], model="low", prompt="name :", max_tokens=2)
         assert answer.status_code == 200
-        process.send_signal(signal.SIGINT)
+        stream = {"model": "low", "prompt": "name :", "max_tokens": 300, "temperature": 0, "stream": True}
+        with ExitStack() as open_streams:
+            lines = []
+            for _ in range(8):  # they do not read on: what they are sent waits on both sides
+                response = open_streams.enter_context(
+                    httpx.stream("POST", f"{address.split('/v1')[0]}/v1/completions", json=stream, timeout=30)
+                )
+                lines.append(response.iter_lines())
+                next(lines[-1])
+            process.send_signal(signal_number)
+            process.send_signal(signal_number)
+            for rest in lines:
+                last = [line for line in rest if line][-1].removeprefix("data: ")
+                assert last == "[DONE]" or "stopping" in json.loads(last)["error"]["message"]
         out, err = process.communicate(timeout=30)
         assert (process.returncode, out, err) == (0, "", "")
     finally:
         process.kill()
         process.wait()
+
+
+# -------------------------------------------------------------------------------------- what goes wrong
+
+
+@contextmanager
+def broken(peft, name):
+    """An adapter whose numbers are none."""
+    tensors = peft.adapter(name).tensors
+    kept = {key: value.copy() for key, value in tensors.items()}
+    for value in tensors.values():
+        value[...] = float("nan")
+    try:
+        yield
+    finally:
+        for key, value in tensors.items():
+            value[...] = kept[key]
+
+
+def test_an_adapter_that_is_broken_harms_no_request_beside_it(peft, alone, monkeypatch):
+    gate, batches = threading.Event(), []
+
+    def gated(model, under_way):
+        batches.append([completion.request.adapter for completion in under_way])
+        gate.wait(30)
+        completions.complete(model, under_way)
+
+    monkeypatch.setattr(queue, "complete", gated)
+    names = ["low_rank", "prefix", "small", "low_rank", "prefix"]
+    body = {"prompt": PROMPT, "max_tokens": 6, "temperature": 0}
+    with serving(peft) as (url, engine), ThreadPoolExecutor(6) as threads, broken(peft, "low_rank"):
+        first = threads.submit(post, url, model="small", **body)
+        wait_until(lambda: batches)
+        answers = []
+        for i, name in enumerate(names):
+            answers.append(threads.submit(post, url, model=name, stream=i == 3, **body))
+            wait_until(lambda i=i: len(engine.waiting) == i + 1)
+        gate.set()
+        answers = [answer.result() for answer in answers]
+        assert first.result().status_code == 200
+    assert batches[1] == names
+    for name, answer in zip(names, answers, strict=True):
+        if name == "low_rank":
+            assert (
+                answer.status_code == 500 and "'low_rank' are not finite" in answer.json()["error"]["message"]
+            )
+        else:
+            assert answer.json()["choices"][0]["text"] == alone(name, max_new_tokens=6)
+
+
+def test_a_tiny_temperature_takes_the_likeliest_token(url, alone):
+    answer = post(url, model="low_rank", prompt=PROMPT, max_tokens=6, temperature=1e-310)
+    assert answer.json()["choices"][0]["text"] == alone("low_rank", max_new_tokens=6)
+
+
+def test_a_text_that_cannot_fit_is_refused_before_it_is_tokenised(peft, monkeypatch):
+    longest = interface.longest_token(peft.tokenizer)
+    assert longest == max(len(token) for token in peft.tokenizer.get_vocab())
+    most = 320 * longest
+    content = lambda n: json.dumps(GOOD | {"prompt": "a" * n}).encode()
+    with pytest.raises(interface.Refused, match="2 to come do not fit"):
+        interface.checked(content(most), peft, 8)
+    monkeypatch.setattr(peft, "tokenizer", None)  # is not asked
+    monkeypatch.setattr(interface, "longest_token", lambda _: longest)
+    with pytest.raises(interface.Refused, match=f"{most + 1:,} characters do not fit the model's 320"):
+        interface.checked(content(most + 1), peft, 8)
+
+
+def test_connections_that_send_no_request_are_closed_and_leave_room(peft, monkeypatch):
+    monkeypatch.setattr(connections, "READ_SECONDS", 1)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 8)
+    head = b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    begun = [b"", b"POST /v1", head, head + b"content-length: 99\r\n\r\n{"]
+    with serving(peft) as (url, _), ExitStack() as idle:
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        sockets = [idle.enter_context(socket.create_connection(address, timeout=20)) for _ in range(16)]
+        for i, sock in enumerate(sockets):
+            with suppress(OSError):  # hung up on already
+                sock.sendall(begun[i % 4])
+        assert post(url, **GOOD).status_code == 200  # at once, though twice as many as there is room for wait
+        for sock in sockets:
+            with suppress(ConnectionResetError):
+                assert sock.recv(1) == b""
+
+
+# ------------------------------------------------------------------------------------------------ chats
+
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "name : The Eagle"}]
+
+
+def test_a_chat_is_the_plain_template_continued(client, alone, peft):
+    told = "Be brief.\nUser: name : The Eagle\nAssistant:"
+    text = alone("low_rank", told, max_new_tokens=9).partition("\nUser:")[0].removeprefix(" ")
+    ask = lambda **more: client.chat.completions.create(
+        model="low_rank", messages=CHAT, max_tokens=9, temperature=0, **more
+    )
+    answer = ask()
+    (choice,) = answer.choices
+    assert (choice.message.role, choice.message.content) == ("assistant", text)
+    assert answer.object == "chat.completion" and answer.id.startswith("chatcmpl-")
+    assert answer.usage.prompt_tokens == len(peft.tokenizer.encode(told).ids)
+    pieces = list(ask(stream=True, stream_options={"include_usage": True}))
+    deltas = [piece.choices[0].delta for piece in pieces[:-1]]
+    assert "".join(delta.content for delta in deltas) == text
+    assert [delta.role for delta in deltas] == ["assistant"] + [None] * (len(deltas) - 1)
+    assert {piece.object for piece in pieces} == {"chat.completion.chunk"}
+    assert pieces[-1].usage == answer.usage and pieces[-2].choices[0].finish_reason == choice.finish_reason
+
+
+def test_a_chat_may_take_all_room_and_ends_before_the_users_next_turn(client, monkeypatch, peft):
+    messages = [{"role": "user", "content": [{"type": "text", "text": "food"}]}]
+    answer = client.chat.completions.create(model="prefix", messages=messages, temperature=0)
+    assert answer.choices[0].finish_reason == "stop" or answer.usage.total_tokens == 320 - 3
+    turn = peft.tokenizer.encode(" Thai\nUser: more").ids
+    said = iter(turn)
+    monkeypatch.setattr(completions, "sample", lambda *_: next(said))
+    answer = client.chat.completions.create(model="small", messages=messages)
+    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("Thai", "stop")
+
+
+@pytest.mark.parametrize(
+    "change, param, message",
+    [
+        ({"messages": []}, "messages", "at least 1 item"),
+        ({"messages": [{"role": "tool", "content": "a"}]}, "messages", "'system', 'developer', 'user'"),
+        ({"messages": [{"role": "user", "content": "a " * 9999}]}, "messages", "do not fit the model's 320"),
+        ({"tools": [{"type": "function"}]}, "tools", "not implemented here"),
+        ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
+    ],
+    ids=range(5),
+)
+def test_a_bad_chat_is_refused_with_a_reason(change, param, message, url):
+    body = {"model": "small", "messages": CHAT} | change
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body)
+    error = answer.json()["error"]
+    assert answer.status_code == 400 and error["param"] == param and message in error["message"]

@@ -1,6 +1,6 @@
 """The routes of the server, and the server.
 
-    POST /v1/completions     GET /v1/models     GET /v1/models/NAME
+    POST /v1/completions     POST /v1/chat/completions     GET /v1/models     GET /v1/models/NAME
 
 The event loop reads, checks and answers; one thread generates.
 """
@@ -22,10 +22,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ...errors import InputError
-from .interface import Refused, answer_frame, as_choice, checked, usage_of
+from .connections import Server, TimedProtocol
+from .interface import CHAT, TEXT, Refused, usage_of
 from .queue import Engine
 
 MAX_BODY = 1 << 20  # bytes of a request
+KNOWN = "/v1/completions, /v1/chat/completions and /v1/models"
 LOOPBACK = ("127.0.0.1", "localhost")
 
 # ------------------------------------------------------------------------------------------ completions
@@ -33,20 +35,43 @@ LOOPBACK = ("127.0.0.1", "localhost")
 
 async def post_completions(request):
     """POST /v1/completions."""
+    return await post(request, TEXT)
+
+
+async def post_chat_completions(request):
+    """POST /v1/chat/completions."""
+    return await post(request, CHAT)
+
+
+async def post(request, interface):
+    """Read, check, wait, answer. A stream begins with its first part: an error before has its own status."""
     engine = request.app.state.engine
     content = await read_body(request)
-    body, asked = await run_in_threadpool(checked, content, engine.peft, engine.max_batch)
+    body, asked = await run_in_threadpool(interface.checked, content, engine.peft, engine.max_batch)
     job = engine.submit(asked)
-    if body.stream:
-        return Events(engine, job, body.stream_options.include_usage)
-    answer, gone = (asyncio.ensure_future(work) for work in (whole_answer(engine, job), client_gone(request)))
     try:
-        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return JSONResponse(answer.result()) if answer.done() else Response(status_code=499)  # to nobody
-    finally:
-        answer.cancel()
-        gone.cancel()
+        if not body.stream:
+            return JSONResponse(await unless_gone(request, whole_answer(engine, job, interface)))
+        parts = engine.parts(job)
+        first = await unless_gone(request, anext(parts))
+        texts = events(job, interface, first, parts, body.stream_options.include_usage)
+        return Events(texts, lambda: engine.leave(job))
+    except BaseException:
         engine.leave(job)
+        raise
+
+
+async def unless_gone(request, work):
+    """What `work` gives. Raises ClientDisconnect when the client closes its connection before."""
+    work, gone = asyncio.ensure_future(work), asyncio.ensure_future(client_gone(request))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientDisconnect
+        return work.result()
+    finally:
+        work.cancel()
+        gone.cancel()
 
 
 async def read_body(request):
@@ -70,7 +95,7 @@ async def client_gone(request):
         pass
 
 
-async def whole_answer(engine, job):
+async def whole_answer(engine, job, interface):
     """The JSON of a completion, once all of it is there."""
     texts, scores, reasons = ([[] for _ in range(job.request.rows)] for _ in range(3))
     async for part in engine.parts(job):
@@ -78,19 +103,27 @@ async def whole_answer(engine, job):
         scores[part.index] += part.scores
         reasons[part.index].append(part.finish_reason)
     choices = [
-        as_choice(i, "".join(texts[i]), scores[i], reasons[i][-1], job.request) for i in range(len(texts))
+        interface.choice(i, "".join(texts[i]), scores[i], reasons[i][-1], job.request)
+        for i in range(len(texts))
     ]
-    return answer_frame(job.request) | {"choices": choices, "usage": usage_of(job.completion)}
+    frame = interface.frame(job.request, interface.whole)
+    return frame | {"choices": choices, "usage": usage_of(job.completion)}
 
 
-async def events(engine, job, include_usage):
-    """The same as server-sent events, a part each."""
-    frame = answer_frame(job.request) | ({"usage": None} if include_usage else {})
+async def events(job, interface, part, parts, include_usage):
+    """The same as server-sent events, a part each: `part` is the first, `parts` are the others."""
+    frame = interface.frame(job.request, interface.piece) | ({"usage": None} if include_usage else {})
     event = lambda value: f"data: {json.dumps(value)}\n\n"
+    begun = set()
     try:
-        async for part in engine.parts(job):
-            choice = as_choice(part.index, part.text, part.scores, part.finish_reason, job.request)
+        while part:
+            first = part.index not in begun
+            begun.add(part.index)
+            choice = interface.delta(
+                part.index, part.text, part.scores, part.finish_reason, job.request, first
+            )
             yield event(frame | {"choices": [choice]})
+            part = await anext(parts, None)
     except Refused as error:  # the status has been sent long ago
         yield event(error.body)
         return
@@ -100,13 +133,13 @@ async def events(engine, job, include_usage):
 
 
 class Events(StreamingResponse):
-    """Server-sent events of a job, which leaves when they end or when the client goes away."""
+    """Server-sent events; leave() is called when they end or when the client goes away."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, engine, job, include_usage):
-        super().__init__(events(engine, job, include_usage), headers={"Cache-Control": "no-cache"})
-        self.leave = lambda: engine.leave(job)
+    def __init__(self, texts, leave):
+        super().__init__(texts, headers={"Cache-Control": "no-cache"})
+        self.leave = leave
 
     async def __call__(self, scope, receive, send):
         """Send them."""
@@ -152,7 +185,7 @@ async def on_refused(_, error):
 
 async def on_http_exception(request, error):
     """No such page, a method that it does not take, ...: in the same shape."""
-    message = f"{request.method} {request.url.path}: {error.detail}; there are /v1/completions and /v1/models"
+    message = f"{request.method} {request.url.path}: {error.detail}; there are {KNOWN}"
     return await on_refused(request, Refused(error.status_code, message, headers=error.headers))
 
 
@@ -180,14 +213,14 @@ def make_app(peft, base, hosts=("*",), max_batch=8, max_waiting=32):
     async def lifespan(app):
         generating = asyncio.create_task(app.state.engine.run())
         yield
-        for job in [*app.state.engine.waiting, *app.state.engine.running]:
-            app.state.engine.leave(job)
+        app.state.engine.stop()
         generating.cancel()
         with suppress(asyncio.CancelledError):
             await generating
 
     routes = [
         Route("/v1/completions", post_completions, methods=["POST"]),
+        Route("/v1/chat/completions", post_chat_completions, methods=["POST"]),
         Route("/v1/models", get_models),
         Route("/v1/models/{name:path}", get_model),
     ]
@@ -212,5 +245,5 @@ def make_server(app, host="127.0.0.1", port=8000):
     except OSError as error:
         reason = error.strerror.partition(" (")[0]  # Python adds the address, which is here already
         raise InputError(f"{host}, port {port}: {reason}: choose another --host or --port") from None
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
-    return uvicorn.Server(config), [listening]
+    config = uvicorn.Config(app, http=TimedProtocol, ws="none", log_level="warning")
+    return Server(config), [listening]

@@ -71,7 +71,7 @@ class Score:
 class Completion:
     """A request under way.
 
-    send(part)  called with each Part; the first exception that is sent instead ends it
+    send(part)  called with each Part; the first exception that is sent instead ends it: see `fail`
     generated   tokens so far, over all choices; the end token, which is no text, does not count
     cancelled   set by who asked, from any thread: nobody listens any more
     """
@@ -80,6 +80,11 @@ class Completion:
     send: object
     generated: int = 0
     cancelled: bool = False
+
+    def fail(self, error):
+        """End all its choices with what went wrong; the rest of the batch goes on."""
+        self.cancelled = True
+        self.send(error)
 
 
 @dataclass
@@ -118,10 +123,23 @@ class Choice:
             self.finish("length")
 
     def next(self, z):
-        """z (V,): scores of the next token -> the token; the end token where this choice is over."""
-        request = self.completion.request
+        """z (V,): scores of the next token -> the token; the end token where this choice is over.
+
+        What goes wrong here is the fault of this request, and ends it alone.
+        """
         if self.completion.cancelled:
             return self.end
+        try:
+            return self.chosen(z)
+        except BaseException as error:  # a panic in Rust is no Exception
+            self.completion.fail(error)
+            return self.end
+
+    def chosen(self, z):
+        """The same, and the text so far is sent."""
+        request = self.completion.request
+        if not np.isfinite(z.max()):  # the largest of numbers with a NaN is NaN
+            raise FloatingPointError(f"the scores of the model {request.adapter!r} are not finite")
         greedy = request.temperature == 0
         token = int(z.argmax()) if greedy else sample(z, request.temperature, 0, request.top_p, self.rng)
         if request.logprobs is not None:  # of the end token, too: it was chosen, though it is no text
@@ -165,17 +183,11 @@ def complete(peft, completions):
     """
     choices = []
     for completion in completions:
-        request = completion.request
-        for i, prompt in enumerate(request.prompts):
-            scores = (
-                prompt_scores(peft, request, prompt) if request.echo and request.logprobs is not None else []
-            )
-            for j in range(request.n):
-                index = i * request.n + j
-                choice = Choice(completion, index, prompt, peft.tokenizer, peft.config.eos_token_id)
-                choice.begin(scores)
-                choices.append(choice)
-    choices = [choice for choice in choices if not choice.finished]
+        try:
+            choices += begun(peft, completion)
+        except BaseException as error:  # as in `Choice.next`
+            completion.fail(error)
+    choices = [choice for choice in choices if not (choice.finished or choice.completion.cancelled)]
     if not choices:
         return
     names = [choice.completion.request.adapter for choice in choices]
@@ -190,6 +202,20 @@ def complete(peft, completions):
     decode(model, [choice.prompt for choice in choices], most, choose, adapters=adapters)
 
 
+def begun(peft, completion):
+    """The choices of a request, their prompts sent where they are part of the text."""
+    request, choices = completion.request, []
+    for i, prompt in enumerate(request.prompts):
+        scored = request.echo and request.logprobs is not None
+        scores = prompt_scores(peft, request, prompt) if scored else []
+        for j in range(request.n):
+            index = i * request.n + j
+            choice = Choice(completion, index, prompt, peft.tokenizer, peft.config.eos_token_id)
+            choice.begin(scores)
+            choices.append(choice)
+    return choices
+
+
 def may_share(peft, one, other):
     """May two adapters be in one batch? Those that change the base's weights only with themselves."""
     return one == other or not any(changes_base(peft.adapter(name), peft.model) for name in (one, other))
@@ -199,6 +225,8 @@ def prompt_scores(peft, request, prompt):
     """The Score of each token of a prompt, under the request's adapter."""
     peft.set_adapter(request.adapter)
     logits, text = to_host(peft.logits([prompt])[0]), TextStream(peft.tokenizer)
+    if not np.isfinite(logits.max()):
+        raise FloatingPointError(f"the scores of the model {request.adapter!r} are not finite")
     scores, offset = [Score(token_text(prompt[0], peft.tokenizer), 0)], len(text.add(prompt[0]))
     for token, z in zip(prompt[1:], logits, strict=False):  # the last row predicts what is not there yet
         scores.append(score(token, z, request.logprobs, offset, peft.tokenizer))
@@ -222,4 +250,5 @@ def token_text(token, tokenizer):
 
 def beginning_of(stops, text):
     """The length of the longest end of `text` with which a stop string begins."""
-    return max((k for s in stops for k in range(1, len(s)) if text.endswith(s[:k])), default=0)
+    longest = lambda s: range(1, min(len(s), len(text) + 1))
+    return max((k for s in stops for k in longest(s) if text.endswith(s[:k])), default=0)

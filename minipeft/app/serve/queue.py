@@ -9,6 +9,8 @@ from ...errors import counted
 from .completions import Completion, complete, may_share
 from .interface import Refused
 
+STOPPING = "the server is stopping"
+
 
 @dataclass(eq=False)
 class Job:
@@ -32,9 +34,12 @@ class Engine:
     def __init__(self, peft, max_batch, max_waiting):
         self.peft, self.max_batch, self.max_waiting = peft, max_batch, max_waiting
         self.waiting, self.running, self.arrived = [], [], asyncio.Event()
+        self.stopping = False
 
     def submit(self, request):
         """-> the request's Job. Raises Refused with status 429 where too many wait already."""
+        if self.stopping:
+            raise Refused(503, STOPPING)
         if len(self.waiting) >= self.max_waiting:
             message = f"waiting already: {counted(len(self.waiting), 'request')}; try again in a moment"
             raise Refused(429, message, code="queue_full", headers={"Retry-After": "1"})
@@ -49,6 +54,13 @@ class Engine:
         job.completion.cancelled = True
         if job in self.waiting:
             self.waiting.remove(job)
+
+    def stop(self):
+        """Take no more; whoever waits is told, and whatever runs ends after the present token."""
+        self.stopping = True
+        for job in [*self.waiting, *self.running]:
+            job.parts.put_nowait(Refused(503, STOPPING))
+            self.leave(job)
 
     def next_batch(self):
         """The job that has waited longest, and those that may go with it, as many as there is room for."""
@@ -76,16 +88,20 @@ class Engine:
                 except asyncio.CancelledError:
                     raise
                 except BaseException as error:  # whatever it is (a panic in Rust is no Exception), go on
-                    logging.getLogger("uvicorn.error").exception("generation failed")
+                    logging.getLogger("uvicorn.error").exception("a batch failed")
                     for job in self.running:
-                        job.parts.put_nowait(Refused(500, f"generation failed: {type(error).__name__}"))
+                        job.parts.put_nowait(error)
+                self.running = []
 
     async def parts(self, job):
-        """The parts of a job as they come, until each of its choices has ended. Raises what came instead."""
+        """The parts of a job as they come, until each of its choices has ended. Raises Refused."""
         open_choices = job.request.rows
         while open_choices:
             part = await job.parts.get()
-            if isinstance(part, Exception):
+            if isinstance(part, Refused):
                 raise part
+            if isinstance(part, BaseException):
+                logging.getLogger("uvicorn.error").error("generation failed: %r", part)
+                raise Refused(500, f"generation failed: {type(part).__name__}: {part}")
             open_choices -= part.finish_reason is not None
             yield part
