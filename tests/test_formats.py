@@ -323,7 +323,7 @@ def lora(tmp_path):
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights must be"),
         ({"modules_to_save": ["score"]}, "'score' is no module"),
         ({"target_modules": ["q_proj"]}, "match no linear layer"),
-        ({"r": "8"}, "r must be a number, not '8'"),
+        ({"r": "8"}, "r must be a whole number, not '8'"),
         ({"use_rslora": "yes"}, "use_rslora must be true or false, not 'yes'"),
         ({"r": 3}, r"h.0.attn.c_attn.lora_A.weight has shape \(2, 12\), expected \(3, 12\)"),
         ({"target_modules": ["c_attn", "c_fc"]}, "h.0.mlp.c_fc.lora_A.weight is missing"),
@@ -350,7 +350,7 @@ def test_another_base_is_refused(lora):
 def test_a_folder_without_an_adapter_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no adapter_config\.json there"):
         PeftModel.from_pretrained(small_model(), tmp_path)
-    for text, message in {"[1]": "not a JSON object", "{}": "no adapter_config"}.items():
+    for text, message in {"[1]": "want an object of settings", "{}": "no adapter_config"}.items():
         (tmp_path / CONFIG).write_text(text)
         with pytest.raises(InputError, match=message):
             PeftModel.from_pretrained(small_model(), tmp_path)
@@ -497,7 +497,7 @@ def test_sparse_holds_its_values_and_where_they_are(tmp_path):
     [
         ({"peft_type": "MINIPEFT_FOO"}, "peft_type 'MINIPEFT_FOO' is not one of MINIPEFT_FULL"),
         ({"new": 3}, "new = 3 is not implemented"),
-        ({"top": "all"}, "top must be a number"),
+        ({"top": "all"}, "top must be a whole number"),
         ({"top": 1}, r"tensor h\.1\.attn\.c_attn\.bias does not belong there"),
         ({"top": 3}, r"tensor h\.0\.ln_1\.weight is missing"),
     ],

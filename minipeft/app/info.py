@@ -7,7 +7,7 @@ from ..cost.memory import hollow, largest_batch, predict, uniform_batch
 from ..data.batches import load_pairs
 from ..errors import InputError, counted
 from ..files.adapters.adapterhub import fusions_in
-from ..files.checkpoint import read_config, weight_files
+from ..files.checkpoint import MASK_BUFFERS, read_config, weight_files
 from ..files.hub import find_folder
 from ..files.json_files import read_json
 from ..files.tensors import read_safetensors
@@ -30,7 +30,9 @@ def describe(folder):
             size *= n
         groups[kind] += size
     total = sum(groups.values())
-    stored = [tensor for file in weight_files(path) for tensor in read_safetensors(file)[0].values()]
+    stored = [
+        tensor for file in weight_files(path) for tensor in read_safetensors(file, MASK_BUFFERS)[0].values()
+    ]
     return {
         "kind": "model",
         "folder": str(path),

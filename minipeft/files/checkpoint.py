@@ -1,6 +1,7 @@
 """GPT-2 checkpoints, folders as on the Hugging Face hub: config.json, model.safetensors, tokenizer.json."""
 
 from dataclasses import asdict
+from os.path import realpath
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from ..backend import to_host, xp_for
 from ..config import GPT2Config
 from ..errors import InputError
 from .hub import find_folder
-from .json_files import atomic, read_json, read_text, write_json
+from .json_files import atomic, read_object, read_text, write_json
 from .tensors import check_tensors, read_safetensors, write_safetensors
 from .tokenizer import load_tokenizer
 
@@ -31,9 +32,7 @@ MASK_BUFFERS = (".attn.bias", ".attn.masked_bias")  # of old checkpoints; c_attn
 
 def read_config(path):
     """config.json -> GPT2Config. Raises InputError for a model that is no GPT-2 of this form."""
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: want an object of settings, not {type(values).__name__}")
+    values = read_object(path)
     for key, allowed in REQUIRED.items():
         if key in values and values[key] not in allowed:
             raise InputError(f"{path}: {key} is {values[key]!r}; only {allowed[0]!r} is implemented")
@@ -82,8 +81,26 @@ def weight_files(folder):
         return [folder / "model.safetensors"]
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        return [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+        return shards(index)
     raise InputError(f"{folder}: neither model.safetensors nor model.safetensors.index.json is there")
+
+
+def shards(index):
+    """The files that an index names, all of them its neighbours.
+
+    They may be links, as the hub's cache has them: from snapshots/REVISION into blobs. Raises InputError for
+    a path to anywhere else.
+    """
+    places, folder = read_object(index).get("weight_map"), index.parent
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise InputError(f"{index}: want weight_map, an object of file names, not {places!r}")
+    real = folder.resolve()
+    allowed = {real, real.parent.parent / "blobs"} if real.parent.name == "snapshots" else {real}
+    files = [folder / name for name in sorted(set(places.values()))]
+    for file in files:
+        if file.parent != folder or "\0" in file.name or Path(realpath(file)).parent not in allowed:
+            raise InputError(f"{index}: {file.name!r} is not in this folder")
+    return files
 
 
 def write_gpt2(folder, config, weights, tokenizer=None, dtype=None, beside=None):

@@ -8,17 +8,20 @@ import numpy as np
 
 from ..backend import to_host
 from ..errors import InputError
-from .json_files import atomic
+from .json_files import atomic, parse_json
 
-STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I32": "<i4"}  # NumPy has no bfloat16
+STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # NumPy has no bfloat16
+INDICES = {"I32": "<i4"}  # of a choice of weights
+LARGEST = np.finfo(np.float32).max
+MOST_DIMENSIONS = 8  # more than any weight has, and fewer than NumPy can hold
 
 
 def read_safetensors(path, skip=()):
     """A safetensors file -> {name: array}, and its metadata. The arrays are mapped from the file, read-only.
 
-    skip: ends of names to leave out.
+    skip: ends of names to leave out. What is called "..._indices" is of whole numbers, all else of floats.
     A bfloat16 is the upper half of a float32, so those become float32 copies. Raises InputError naming
-    the file where it is missing, cut short, not safetensors, or holds a type that is not in STORED.
+    the file where it is missing, cut short, not safetensors, or holds a type that is not expected there.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -28,20 +31,25 @@ def read_safetensors(path, skip=()):
     try:
         with safe_open(path, framework="np") as file:  # checks header, offsets and length
             metadata = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from None
     data = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
     body = 8 + int(data[:8].view("<u8")[0])
-    header = json.loads(data[8:body].tobytes())
+    header = parse_json(data[8:body].tobytes().decode(), path)
     header.pop("__metadata__", None)
     tensors = {}
     for name, info in header.items():
         if name.endswith(tuple(skip)):
             continue
-        if info["dtype"] not in STORED:
-            raise InputError(f"{path}: {name} is of type {info['dtype']}; want one of {', '.join(STORED)}")
+        kinds = INDICES if name.endswith("_indices") else STORED
+        if info["dtype"] not in kinds:
+            raise InputError(f"{path}: {name} is of type {info['dtype']}; want {' or '.join(kinds)}")
+        if len(info["shape"]) > MOST_DIMENSIONS:
+            raise InputError(f"{path}: {name} has {len(info['shape'])} dimensions, no weight's number")
         begin, end = (body + offset for offset in info["data_offsets"])
-        stored = data[begin:end].view(STORED[info["dtype"]])
+        if end > len(data):
+            raise InputError(f"{path}: not a whole safetensors file (it has just become shorter)")
+        stored = data[begin:end].view(kinds[info["dtype"]])
         if info["dtype"] == "BF16":
             stored = (stored.astype(np.uint32) << 16).view(np.float32)
         tensors[name] = stored.reshape(info["shape"])
@@ -83,7 +91,10 @@ def put_metadata_in_order(path):
 
 
 def check_tensors(tensors, shapes, where):
-    """Raise InputError for the first tensor that is missing, not known, or of another shape."""
+    """Raise InputError for the first tensor that is missing, not known, of another shape, or not finite.
+
+    Finite is looked at last, because it reads every number: once through the file, at 5 GB in a second.
+    """
     for name, shape in shapes.items():
         if name not in tensors:
             raise InputError(f"{where}: tensor {name} is missing")
@@ -91,3 +102,17 @@ def check_tensors(tensors, shapes, where):
             raise InputError(f"{where}: tensor {name} has shape {tensors[name].shape}, expected {shape}")
     if unknown := sorted(tensors.keys() - shapes.keys()):
         raise InputError(f"{where}: tensor {unknown[0]} does not belong there")
+    for name in shapes:
+        check_finite(name, tensors[name], where)
+
+
+def check_finite(name, array, where):
+    """Raise InputError where an array has a number that is NaN, infinite, or too large for a float32.
+
+    A sum shows it, without a second array; of large numbers a sum may overflow, so then each one is asked.
+    What was read of a mapped file is given back.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(array.sum(dtype=np.float32)) and not (abs(array) <= LARGEST).all():
+            raise InputError(f"{where}: tensor {name} has a number that is not finite")
+    unload(array)

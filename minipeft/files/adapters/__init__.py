@@ -11,13 +11,15 @@
 docs/formats.md says what goes where.
 """
 
+from functools import partial
 from pathlib import Path
 
-from ...errors import InputError
+from ...errors import InputError, readable
 from ...methods import Chain
 from ..hub import find_adapter
 from . import adapterhub, huggingface, own, whole
 
+SPARE = 1 << 20  # numbers that an adapter may draw beside those in its files
 FORMATS = (whole, adapterhub, huggingface, own)  # the first that writes a method does; `own` writes every one
 
 
@@ -42,4 +44,10 @@ def load_adapter(model, folder, attach):
     form = next((form for form in FORMATS if form.reads(folder)), None)
     if form is None:
         raise InputError(f"{folder}: no adapter_config.json there, and no config.json of a whole model")
-    return form.load(model, folder, attach)
+    most = SPARE + sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+    try:
+        return form.load(model, folder, partial(attach, most=most))
+    except InputError as error:
+        if str(error).startswith(readable(folder)):
+            raise
+        raise InputError(f"{folder}: {error}") from None

@@ -36,9 +36,9 @@ from ...methods.about import is_registered
 from ...methods.keys_values.prefix_tuning import TABLE
 from ...methods.linear.targets import matches
 from ...version import __version__
-from ..json_files import write_json
+from ..json_files import parse_json, write_json
 from ..tensors import check_tensors, read_safetensors, write_safetensors
-from .config import CONFIG, TENSORS, peft_type, read_config, settings, with_tuples
+from .config import CONFIG, TENSORS, check_kinds, peft_type, read_config, settings, with_tuples
 
 # ------------------------------------------------------------------------------------------ configuration
 
@@ -88,7 +88,10 @@ UNREAD = {  # keys that say nothing about the function the adapter computes, on 
     "num_attention_heads", "num_layers", "peft_type", "peft_version", "qalora_group_size", "revision",
     "runtime_config", "token_dim", "tokenizer_kwargs", "tokenizer_name_or_path",
 }  # fmt: skip
-READ = {"bias", "exclude_modules", "modules_to_save", "task_type", "use_dora"}  # beside the method's fields
+KINDS = {  # of the keys that are no fields of the method
+    "bias": str, "exclude_modules": tuple[str, ...] | str | None, "modules_to_save": tuple[str, ...] | None,
+    "task_type": str | None, "use_dora": bool | None,
+}  # fmt: skip
 HOW_IT_BEGAN = {"eva", "orthogonal"}  # values of init_lora_weights that leave the base as it is
 
 LAYERS = [  # of the largest GPT-2, and more: a method is asked about them before there is a model
@@ -230,7 +233,8 @@ def methods_in(config, model_config, path):
     if form is None:
         known = ", ".join(FORMS)
         raise InputError(f"{path}: peft_type {config.get('peft_type')!r} is not one of {known}")
-    known = {f.name for f in fields(form.method)} | UNREAD | READ
+    check_kinds(config, KINDS, path)
+    known = {f.name for f in fields(form.method)} | UNREAD | KINDS.keys()
     for key, value in config.items():
         if key not in known and value and value != form.defaults.get(key) and not harmless(key, value):
             raise InputError(f"{path}: {key} = {value!r} is not implemented")
@@ -267,9 +271,7 @@ def narrow(adapter, config, model_config):
 
     def excluded(name):
         whole = f"transformer.{name}"
-        return (exclude and matches(name, exclude)) or any(
-            re.match(rf"(^|.*\.){m}($|\..*)", whole) for m in saved
-        )
+        return (exclude and matches(name, exclude)) or any(f".{m}." in f".{whole}." for m in saved)
 
     layers = dict.fromkeys(name.rpartition(".")[0] for name in model_config.shapes())
     if isinstance(adapter, LNTuning):
@@ -405,8 +407,10 @@ def load(model, folder, attach):
     model, beside = with_embeddings(stored, config, model, path)
     model = with_the_heads_of(stored, model)
     adapter, *others = methods_in(config, model.config, folder / CONFIG)
+    adapter = adapter.from_saved(vars(adapter), stored)
     if "loraplus_lr_ratio" in metadata and type(adapter) is LoRA:
-        adapter = LoRAPlus(**vars(adapter), loraplus_lr_ratio=float(metadata["loraplus_lr_ratio"]))
+        ratio = parse_json(metadata["loraplus_lr_ratio"], f"{path}: loraplus_lr_ratio")
+        adapter = LoRAPlus(**vars(adapter), loraplus_lr_ratio=ratio)
     attached = attach(model, [adapter, *others] if others else adapter)
     places = in_file(adapter, attached.tensors, attached.selected)
     everything = attached.tensors | attached.selected
