@@ -103,10 +103,10 @@ def shards(index):
     return files
 
 
-def write_gpt2(folder, config, weights, tokenizer=None, dtype=None, beside=None):
+def write_gpt2(folder, config, weights, tokenizer=None, dtype=None, beside=None, metadata=None):
     """Write a folder that `transformers` and `read_gpt2` load. dtype: to store in; None: as it is.
 
-    beside: {file: text}, see `read_gpt2`.
+    beside: {file: text}, see `read_gpt2`. metadata: {word: text}, for the file of the weights.
     """
     folder = Path(folder)
     stored_as = np.dtype(dtype or weights["wte.weight"].dtype)
@@ -120,7 +120,7 @@ def write_gpt2(folder, config, weights, tokenizer=None, dtype=None, beside=None)
     for name, value in weights.items():
         full = name if name.startswith("lm_head.") else f"transformer.{name}"
         tensors[full] = to_host(value).astype(stored_as, copy=False)
-    write_safetensors(folder / "model.safetensors", tensors)
+    write_safetensors(folder / "model.safetensors", tensors, metadata)
     write_json(folder / "config.json", settings)
     if tokenizer is not None:
         with atomic(folder / "tokenizer.json") as temporary:

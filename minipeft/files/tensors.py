@@ -2,6 +2,7 @@
 
 import json
 import mmap
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,8 @@ def read_safetensors(path, skip=()):
     A bfloat16 is the upper half of a float32, so those become float32 copies. Raises InputError naming
     the file where it is missing, cut short, not safetensors, or holds a type that is not expected there.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="np") as file:  # checks header, offsets and length
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+    metadata = read_metadata(path)  # checks header, offsets and length
     data = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
     body = 8 + int(data[:8].view("<u8")[0])
     header = parse_json(data[8:body].tobytes().decode(), path)
@@ -54,6 +47,21 @@ def read_safetensors(path, skip=()):
             stored = (stored.astype(np.uint32) << 16).view(np.float32)
         tensors[name] = stored.reshape(info["shape"])
     return tensors, metadata
+
+
+def read_metadata(path):
+    """{word: text} of a safetensors file. Raises InputError where it is missing, or not a whole one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path}: not a file")
+        with safe_open(path, framework="np") as file:
+            return file.metadata() or {}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
 
 
 def unload(array):

@@ -16,20 +16,26 @@ from pathlib import Path
 
 from ...errors import InputError, readable
 from ...methods import Chain
-from ..hub import find_adapter
+from ..hub import find_adapter, refuse_base
 from . import adapterhub, huggingface, own, whole
+from .replace import replace_adapter
 
 SPARE = 1 << 20  # numbers that an adapter may draw beside those in its files
-FORMATS = (whole, adapterhub, huggingface, own)  # the first that writes a method does; `own` writes every one
+FORMATS = (adapterhub, whole, huggingface, own)  # the first that writes a method does; `own` writes every one
 
 
 def save_adapter(peft, folder):
-    """Write `peft`'s adapter into `folder`, in the first format that has its method."""
+    """Write `peft`'s adapter into `folder`, in the first format that has its method: see `replace_adapter`.
+
+    Raises InputError where it is the folder of the base.
+    """
     method = peft.method
     if type(method) is Chain and len(method.methods) == 1:  # a list of one is that one
         method = method.methods[0]
+    refuse_base(folder, peft.model.name)
     form = next(form for form in FORMATS if form.writes(method))
-    form.save(peft, Path(folder))
+    with replace_adapter(Path(folder)) as new:
+        form.save(peft, new)
 
 
 def load_adapter(model, folder, attach):

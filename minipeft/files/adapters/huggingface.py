@@ -233,7 +233,6 @@ def methods_in(config, model_config, path):
     if form is None:
         known = ", ".join(FORMS)
         raise InputError(f"{path}: peft_type {config.get('peft_type')!r} is not one of {known}")
-    check_kinds(config, KINDS, path)
     known = {f.name for f in fields(form.method)} | UNREAD | KINDS.keys()
     for key, value in config.items():
         if key not in known and value and value != form.defaults.get(key) and not harmless(key, value):
@@ -366,8 +365,6 @@ def save(peft, folder):
     if has_encoder(adapter):
         write_safetensors(folder / ENCODER, encoder_of(peft.tensors), metadata)
         _, tensors = adapter.without_encoder(peft.tensors)
-    else:
-        (folder / ENCODER).unlink(missing_ok=True)  # of another adapter that was here
     if isinstance(adapter, LoRAPlus):  # a rate of training, no key of PEFT's
         metadata["loraplus_lr_ratio"] = repr(float(adapter.loraplus_lr_ratio))
     places = in_file(adapter, tensors, peft.selected)
@@ -402,6 +399,7 @@ def load(model, folder, attach):
     """The adapter on `model`. Raises InputError for a setting or a tensor that does not fit."""
     path = folder / TENSORS
     config = read_config(folder)
+    check_kinds(config, KINDS, folder / CONFIG)
     stored, metadata = read_safetensors(path)
     stored = {without_prefix(key): a for key, a in stored.items() if not any(t in key for t in TWICE)}
     model, beside = with_embeddings(stored, config, model, path)
