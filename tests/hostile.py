@@ -215,9 +215,8 @@ def changed_safetensors(data, rng):
         header = changed_json(header, rng)
         return struct.pack("<Q", len(header)) + header + body
     if what < 0.65:
-        return (
-            struct.pack("<Q", rng.choice((0, 1, size - 1, size + 1, 2**31, 2**63, 2**64 - 1))) + header + body
-        )
+        wrong = rng.choice((0, 1, size - 1, size + 1, 2**31, 2**63, 2**64 - 1)) % 2**64
+        return struct.pack("<Q", wrong) + header + body
     if what < 0.9 and len(body) >= 4:
         at = 4 * rng.randrange(len(body) // 4)
         number = struct.pack("<f", rng.choice((float("nan"), float("inf"), -float("inf"), 3e38, -1.0, 1e-44)))

@@ -98,7 +98,7 @@ def shards(index):
     allowed = {real, real.parent.parent / "blobs"} if real.parent.name == "snapshots" else {real}
     files = [folder / name for name in sorted(set(places.values()))]
     for file in files:
-        if file.parent != folder or "\0" in file.name or Path(realpath(file)).parent not in allowed:
+        if file.parent != folder or not file.name.isprintable() or Path(realpath(file)).parent not in allowed:
             raise InputError(f"{index}: {file.name!r} is not in this folder")
     return files
 

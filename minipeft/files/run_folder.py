@@ -57,7 +57,7 @@ def run_folder(path):
 
 
 def sweep(folder):
-    """Remove the temporary files and folders of a killed writer, here and in folders within that no run holds."""
+    """Remove what a killed writer had begun, in the folder and in those within that no run holds."""
     within = [f for f in folder.iterdir() if f.is_dir() and not f.is_symlink() and not (f / LOCK).exists()]
     for place in (folder, *within):
         for file in place.glob(".*"):

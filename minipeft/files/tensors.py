@@ -60,7 +60,9 @@ def read_metadata(path):
             return file.metadata() or {}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except SafetensorError as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from None
 
 

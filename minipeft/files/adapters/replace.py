@@ -41,7 +41,7 @@ def move(new, folder):
     old = {path.relative_to(folder) for pattern in FILES for path in folder.glob(pattern)}
     old |= {Path(name) for name in whole.FILES if whole.is_adapter(folder)}
     is_configuration = lambda file: file.name in CONFIGURATIONS
-    if old != files or any(differ(new / file, folder / file) for file in filter(is_configuration, files)):
+    if old - files or any(differ(new / file, folder / file) for file in filter(is_configuration, files)):
         for file in sorted(old | set(filter(is_configuration, files)), key=is_configuration, reverse=True):
             (folder / file).unlink(missing_ok=True)
             if file.parent != Path():
