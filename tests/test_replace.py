@@ -59,7 +59,8 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("before, after", [
     ("lora", "lora, one layer high up"), ("lora", "adapter"), ("fusion", "lora"), ("lora", "fusion"),
-    ("full", "lora"), ("lora", "full"), ("prefix_tuning, projection", "prefix_tuning"), ("lora", "lora"), ("full", "full"),
+    ("full", "lora"), ("lora", "full"), ("prefix_tuning, projection", "prefix_tuning"), ("lora", "lora"),
+    ("full", "full"),
 ])  # fmt: skip
 def test_a_kill_between_two_files_leaves_the_old_adapter_the_new_one_or_none(
     before, after, tmp_path, monkeypatch
