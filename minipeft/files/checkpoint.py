@@ -11,7 +11,7 @@ from ..config import GPT2Config
 from ..errors import InputError
 from .hub import find_folder
 from .json_files import atomic, read_object, read_text, write_json
-from .tensors import check_tensors, read_safetensors, write_safetensors
+from .tensors import check_finite, check_shapes, read_safetensors, write_safetensors
 from .tokenizer import load_tokenizer
 
 REQUIRED = {  # what `transformers` can vary and this GPT-2 does not: value that must be there, if any is
@@ -69,8 +69,13 @@ def read_gpt2(name, dtype="float32", device="cpu"):
     head = stored.pop("lm_head.weight", None) if config.tie_word_embeddings else None
     if head is not None and not np.array_equal(head, stored.get("wte.weight")):
         raise InputError(f"{folder}: lm_head.weight differs from wte.weight, but config.json ties them")
-    check_tensors(stored, config.shapes(), folder)
-    weights = {key: xp.asarray(stored[key], dtype=dtype) for key in config.shapes()}
+    check_shapes(stored, config.shapes(), folder)
+    weights = {}
+    for key in config.shapes():
+        with np.errstate(over="ignore"):  # it is looked for in the next line
+            value = np.asarray(stored[key], dtype=dtype)
+        check_finite(key, value, folder)  # reads a mapped file once: the first forward would, too
+        weights[key] = xp.asarray(value)
     beside = {file: read_text(folder / file) for file in BESIDE if (folder / file).is_file()}
     return config, weights, load_tokenizer(folder), beside
 

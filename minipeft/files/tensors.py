@@ -101,10 +101,14 @@ def put_metadata_in_order(path):
 
 
 def check_tensors(tensors, shapes, where):
-    """Raise InputError for the first tensor that is missing, not known, of another shape, or not finite.
+    """Raise InputError for the first tensor that is missing, not known, of another shape, or not finite."""
+    check_shapes(tensors, shapes, where)
+    for name in shapes:
+        check_finite(name, tensors[name], where)
 
-    Finite is looked at last, because it reads every number: once through the file, at 5 GB in a second.
-    """
+
+def check_shapes(tensors, shapes, where):
+    """Raise InputError for the first tensor that is missing, not known, or of another shape."""
     for name, shape in shapes.items():
         if name not in tensors:
             raise InputError(f"{where}: tensor {name} is missing")
@@ -112,15 +116,13 @@ def check_tensors(tensors, shapes, where):
             raise InputError(f"{where}: tensor {name} has shape {tensors[name].shape}, expected {shape}")
     if unknown := sorted(tensors.keys() - shapes.keys()):
         raise InputError(f"{where}: tensor {unknown[0]} does not belong there")
-    for name in shapes:
-        check_finite(name, tensors[name], where)
 
 
 def check_finite(name, array, where):
     """Raise InputError where an array has a number that is NaN, infinite, or too large for a float32.
 
-    A sum shows it, without a second array; of large numbers a sum may overflow, so then each one is asked.
-    What was read of a mapped file is given back.
+    A sum shows it, at 5 GB in a second and without a second array; of large numbers it may overflow, so then
+    each one is asked. What was read of a mapped file is given back.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite(array.sum(dtype=np.float32)) and not (abs(array) <= LARGEST).all():

@@ -152,7 +152,7 @@ def read_state(path):
         arrays = load_file(path)
         run = json.loads(arrays.pop("run").tobytes())
         return arrays, {"step": 0, "finished": False} | run
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not the state of a run ({error}): delete it to begin anew") from None
 
 

@@ -6,7 +6,6 @@ The event loop reads, checks and answers; one thread generates.
 """
 
 import asyncio
-import json
 import socket
 import time
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ...errors import InputError
+from ...files.json_files import as_json
 from .interface import Refused, answer_frame, as_choice, checked, usage_of
 from .queue import Engine
 
@@ -86,7 +86,7 @@ async def whole_answer(engine, job):
 async def events(engine, job, include_usage):
     """The same as server-sent events, a part each."""
     frame = answer_frame(job.request) | ({"usage": None} if include_usage else {})
-    event = lambda value: f"data: {json.dumps(value)}\n\n"
+    event = lambda value: f"data: {as_json(value)}\n\n"
     try:
         async for part in engine.parts(job):
             choice = as_choice(part.index, part.text, part.scores, part.finish_reason, job.request)

@@ -6,6 +6,7 @@ import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ...errors import InputError
 from ..json_files import clear_errors
 from . import whole
 
@@ -31,6 +32,8 @@ def replace_adapter(folder):
         try:
             yield new
             move(new, folder)
+        except InputError as error:  # what it says is said of the file as it is to be
+            raise InputError(str(error).replace(str(new), str(folder))) from None
         finally:
             shutil.rmtree(new, ignore_errors=True)
 

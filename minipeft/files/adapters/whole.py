@@ -4,7 +4,7 @@ from ...backend import like
 from ...errors import InputError
 from ...methods import Full
 from ..checkpoint import read_gpt2, write_gpt2
-from ..tensors import check_tensors, read_metadata
+from ..tensors import check_shapes, read_metadata
 from .config import CONFIG
 
 FILES = ("config.json", "model.safetensors")
@@ -38,7 +38,7 @@ def load(model, folder, attach):
     """All weights of the folder. Raises InputError where one does not fit."""
     attached = attach(model, Full())
     _, trained, *_ = read_gpt2(folder, dtype=str(model.dtype))
-    check_tensors(trained, {name: w.shape for name, w in attached.trainable.items()}, folder)
+    check_shapes(trained, {name: w.shape for name, w in attached.trainable.items()}, folder)
     for name, weight in attached.trainable.items():
         weight[...] = like(weight, trained[name])
     return attached
