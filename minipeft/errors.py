@@ -36,9 +36,10 @@ def readable(text):
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
-def shortened(text):
-    """The text, without its middle where it is longer than LONGEST: a file's name is in front."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 105]} ... {text[-100:]}"
+def shortened(text, most=LONGEST):
+    """The text, without its middle where it is longer than `most`: a file's name is in front."""
+    end = most // 3
+    return text if len(text) <= most else f"{text[: most - end - 5]} ... {text[-end:]}"
 
 
 def nearest(name, known):

@@ -30,7 +30,9 @@ from minipeft import (
     UniPELT,
 )
 from minipeft.files.adapters import adapterhub
-from minipeft.files.json_files import read_json
+from minipeft.files.adapters.adapterhub import CONFIG as SETTINGS
+from minipeft.files.adapters.adapterhub import TENSORS
+from minipeft.files.json_files import read_json, write_json
 from minipeft.files.tensors import read_safetensors, write_safetensors
 
 PREFIX = PrefixTuning(4, True, 12)
@@ -613,3 +615,19 @@ def test_how_to_convert_a_pickle_is_right(their_base, tmp_path, monkeypatch):
     peft = PeftModel.from_pretrained(small_model("float32"), tmp_path / "x")
     sequences = sequences_for(peft.method)
     np.testing.assert_allclose(logits(peft, sequences), their_logits(theirs, sequences, 2), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["hub-mam", "hub-mam-flat"])
+def test_a_prefix_alone_is_that_of_a_mam_without_its_adapter(name, tmp_path):
+    tensors, config = read_safetensors(REFERENCE / name / TENSORS)[0], read_json(REFERENCE / name / SETTINGS)
+    prefix = {key: tensor for key, tensor in tensors.items() if ".prefix_tuning." in key}
+    write_safetensors(tmp_path / TENSORS, prefix)
+    write_json(tmp_path / SETTINGS, config | {"config": config["config"]["configs"][0]})
+    peft = PeftModel.from_pretrained(base("float32"), tmp_path)
+    mam = PeftModel.from_pretrained(base("float32"), REFERENCE / name)
+    assert type(peft.method) is PrefixTuning and peft.tensors.keys() < mam.tensors.keys()
+    assert all(np.array_equal(tensor, mam.tensors[key]) for key, tensor in peft.tensors.items())
+    peft.save_pretrained(tmp_path / "again")
+    assert read_json(tmp_path / "again" / SETTINGS)["peft_type"] == "PREFIX_TUNING"
+    again = PeftModel.from_pretrained(base("float32"), tmp_path / "again")
+    assert np.array_equal(logits(again), logits(peft))

@@ -588,3 +588,23 @@ def test_what_a_file_said_stays_with_its_adapter(lora, tmp_path):
         peft.set_adapter(name)
         peft.save_pretrained(tmp_path / name)
         assert read_json(tmp_path / name / CONFIG)["revision"] == revision
+
+
+def test_an_end_of_a_name_in_modules_to_save_is_of_any_letters_as_in_peft(tmp_path):
+    peft = trained([LoRA(r=2), Modules(("ln_f", "h.0.mlp.c_fc", "h.1.mlp.c_fc", "h.2.mlp.c_fc"))])
+    peft.save_pretrained(tmp_path)
+    change(tmp_path, modules_to_save=["_f", "p.c_fc"])
+    again = PeftModel.from_pretrained(peft.model, tmp_path)
+    assert snapshot(again.trainable) == snapshot(peft.trainable)
+
+
+def test_how_another_beginning_would_have_been_says_nothing(lora):
+    expected = logits(PeftModel.from_pretrained(small_model(), lora))
+    for init in (True, "gaussian", "orthogonal"):
+        change(lora, loftq_config={"loftq_bits": 4}, corda_config={"a": 1}, init_lora_weights=init)
+        assert np.array_equal(logits(PeftModel.from_pretrained(small_model(), lora)), expected)
+    for key, init in {"loftq_config": "loftq", "corda_config": "corda"}.items():
+        change(lora, init_lora_weights=init)
+        with pytest.raises(InputError, match=f"{key} = "):
+            PeftModel.from_pretrained(small_model(), lora)
+        change(lora, **{key: ...})

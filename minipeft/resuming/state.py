@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import like, xp_of
-from ..errors import InputError, SettingError
+from ..errors import InputError, SettingError, shortened
 from ..files.content import content_of
 from ..files.tensors import write_safetensors
 
@@ -74,7 +74,7 @@ class SavedRun:
                 )
             self.path.unlink()
             return 0
-        if different := differences(run["same"], self.same):
+        if different := sorted(differences(run["same"], self.same), key=lambda d: d not in WORDS.values()):
             raise InputError(
                 f"{self.path}: not the run that was begun there: {'; '.join(different)}: "
                 "go on with what it was begun with, or choose another folder"
@@ -185,4 +185,5 @@ def differences(there, here, name=""):
         return [line for key in keys for line in differences(there.get(key), here.get(key), key)]
     if there == here:
         return []
-    return [WORDS.get(name, f"{name} was {json.dumps(there)} and is {json.dumps(here)}")]
+    was, now = (shortened(json.dumps(each), 50) for each in (there, here))
+    return [WORDS.get(name, f"{name} was {was} and is {now}")]

@@ -1,6 +1,7 @@
 """AdapterHub's format: what its library `adapters` (1.3) writes is read, and what is written it reads.
 
-    FOLDER/adapter_config.json, adapter.safetensors      one adapter, a MAM, a UniPELT or a LoReFT
+    FOLDER/adapter_config.json, adapter.safetensors      one adapter, a MAM, a UniPELT or a LoReFT;
+                                                         a prefix, too, is read (and written as PEFT's)
 
     FOLDER/NAME/adapter_config.json, adapter.safetensors                 a fusion: a folder for each adapter,
     FOLDER/NAME,NAME/adapter_fusion_config.json,                         one for what joins them,
@@ -126,6 +127,10 @@ def load(model, folder, attach):
     attached.unread[CONFIG] = config
     unused = [f".units.{i}." for i in ends_without_positions(method)]
     read_tensors(attached, folder, TENSORS, in_adapters(attached.tensors, config["name"]), unused)
+    if isinstance(
+        method, PrefixTuning
+    ):  # it is saved as Hugging Face PEFT's, which has no place for the rest
+        attached.unread.clear()
     return attached
 
 
@@ -487,6 +492,8 @@ def method_of(config, path):
     kind = config.get("architecture")
     if kind is None:
         return read_bottleneck(config, False, path)
+    if kind == "prefix_tuning":
+        return read_prefix(config, False, path)
     if kind == "reft":
         settings = settings_of(config, REFT, path)
         if not settings["orthogonality"] and "subtract_projection" not in config:

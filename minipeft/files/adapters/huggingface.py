@@ -93,6 +93,9 @@ KINDS = {  # of the keys that are no fields of the method
     "task_type": str | None, "use_dora": bool | None,
 }  # fmt: skip
 HOW_IT_BEGAN = {"eva", "orthogonal"}  # values of init_lora_weights that leave the base as it is
+BEGINNINGS = {  # keys that PEFT reads for one value of init_lora_weights alone
+    "corda_config": "corda", "loftq_config": "loftq", "lora_ga_config": "lora_ga",
+}  # fmt: skip
 
 LAYERS = [  # of the largest GPT-2, and more: a method is asked about them before there is a model
     f"h.{i}.{kind}" for i in range(100)
@@ -235,7 +238,7 @@ def methods_in(config, model_config, path):
         raise InputError(f"{path}: peft_type {config.get('peft_type')!r} is not one of {known}")
     known = {f.name for f in fields(form.method)} | UNREAD | KINDS.keys()
     for key, value in config.items():
-        if key not in known and value and value != form.defaults.get(key) and not harmless(key, value):
+        if key not in known and value and value != form.defaults.get(key) and not harmless(key, config):
             raise InputError(f"{path}: {key} = {value!r} is not implemented")
     if config.get("task_type") not in (None, "CAUSAL_LM", "FEATURE_EXTRACTION"):
         raise InputError(f"{path}: task_type = {config['task_type']!r} is not implemented")
@@ -259,9 +262,11 @@ def methods_in(config, model_config, path):
     return [adapter, *biases(adapter, config, model_config, path), *modules(config, model_config)]
 
 
-def harmless(key, value):
-    """Values beside the defaults that change nothing here."""
-    return key == "layers_pattern" and value in ("h", ["h"])
+def harmless(key, config):
+    """Does a value beside the default change nothing here? How to begin says nothing once it has begun."""
+    if key in BEGINNINGS:
+        return config.get("init_lora_weights") != BEGINNINGS[key]
+    return key == "layers_pattern" and config[key] in ("h", ["h"])
 
 
 def narrow(adapter, config, model_config):
@@ -296,9 +301,18 @@ def biases(adapter, config, model_config, path):
 
 
 def modules(config, model_config):
-    """PEFT's `modules_to_save` -> [Modules] or nothing. A tied head is no module: it trains with wte."""
+    """PEFT's `modules_to_save` -> [Modules] or nothing. A tied head is no module: it trains with wte.
+
+    There an entry is the end of a name, of any letters: "_f" is ln_f. Here it is one behind a dot.
+    """
     saved = [m for m in config.get("modules_to_save") or () if m != "lm_head" or model_config.head == m]
-    return [Modules(tuple(saved))] if saved else []
+    names = [name.split(".") for name in model_config.shapes()]
+    names = dict.fromkeys(".".join(parts[:n]) for parts in names for n in range(1, len(parts)))
+    listed = []
+    for m in saved:
+        ends = [name for name in names if f"transformer.{name}".endswith(m)]
+        listed += [m] if not ends or all(matches(name, (m,)) for name in ends) else ends
+    return [Modules(tuple(dict.fromkeys(listed)))] if saved else []
 
 
 # ------------------------------------------------------------------------------------------------ tensors
