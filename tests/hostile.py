@@ -6,10 +6,12 @@ A folder is {path: bytes}. Each kind of folder has a reader, which loads it and 
 import json
 import random
 import struct
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import against
+from against import REFERENCE
 from every_method import CASES
 from folders import ROWS
 from small import scramble, small_model, texts
@@ -29,6 +31,10 @@ ADAPTERS = (  # of every format, and of every way through one
     "adapter", "houlsby", "parallel_adapter, learned scaling", "fusion", "loreft", "diReFT",
     "mam", "unipelt", "mam and lora", "fusion, adapter, loreft, lora",
 )  # fmt: skip
+REFERENCES = (  # that other libraries wrote, for the tiny GPT-2 of reference/
+    "converted/lora-bias", "converted/tokens", "converted/wte", "formats/lora-c_proj", "formats/vera-bias",
+    "tiny-p-lstm", "hub-fusion", "hub-loreft-ends", "hub-mam", "hub-unipelt",
+)  # fmt: skip
 
 
 def rows_files():
@@ -46,6 +52,8 @@ def rows_files():
 @cache
 def good(kind):
     """{path: bytes} of a folder that loads."""
+    if kind in REFERENCES:
+        return contents(REFERENCE / kind)
     with TemporaryDirectory() as folder:
         folder = Path(folder)
         if kind == "rows":
@@ -67,13 +75,21 @@ def good(kind):
             peft = PeftModel(base(), CASES[kind])
             scramble(peft.trainable)
             peft.save_pretrained(folder)
-        return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        return contents(folder)
+
+
+def contents(folder):
+    """{path: bytes} of the files in a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @cache
 def base():
     """The model that the adapters are for."""
     return small_model("float32")
+
+
+tiny = cache(partial(against.base, "float32"))  # the one that those of other libraries are for
 
 
 def read(kind, folder):
@@ -87,10 +103,10 @@ def read(kind, folder):
     elif kind in ("checkpoint", "shards"):
         GPT2.from_pretrained(folder).logits([[1, 2, 3]])
     else:
-        PeftModel.from_pretrained(base(), folder).logits(texts((3,)))
+        PeftModel.from_pretrained(tiny() if kind in REFERENCES else base(), folder).logits(texts((3,)))
 
 
-KINDS = ("checkpoint", "shards", "tokenizer", "rows", *ADAPTERS)
+KINDS = ("checkpoint", "shards", "tokenizer", "rows", *ADAPTERS, *REFERENCES)
 
 # ---------------------------------------------------------------------------------------------- mutations
 

@@ -310,8 +310,10 @@ def lora(tmp_path):
     [
         ({"peft_type": "OFT"}, "peft_type 'OFT' is not one of LORA, IA3"),
         ({"bias": "some"}, "bias = 'some' is not implemented"),
-        ({"lora_bias": True}, "lora_bias = True is not implemented"),
-        ({"trainable_token_indices": [1]}, r"trainable_token_indices = \[1\] is not implemented"),
+        ({"lora_bias": True}, "h.0.attn.c_attn.base_layer.bias is missing"),
+        ({"lora_bias": True, "use_dora": True}, "lora_bias = True is not implemented beside use_dora"),
+        ({"trainable_token_indices": [1]}, "wte.token_adapter.trainable_tokens_delta is missing"),
+        ({"trainable_token_indices": {"lm_head": [1]}}, "of lm_head: only wte has tokens"),
         ({"layer_replication": [[0, 2]]}, "layer_replication = "),
         ({"enable_lora": [True, False, True]}, "enable_lora = "),
         ({"use_bdlora": {"nblocks": 2}}, "use_bdlora = "),

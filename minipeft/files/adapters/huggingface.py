@@ -39,6 +39,7 @@ from ...version import __version__
 from ..json_files import parse_json, write_json
 from ..tensors import check_tensors, read_safetensors, write_safetensors
 from .config import CONFIG, TENSORS, check_kinds, peft_type, read_config, settings, with_tuples
+from .converted import converted
 
 # ------------------------------------------------------------------------------------------ configuration
 
@@ -416,6 +417,7 @@ def load(model, folder, attach):
     check_kinds(config, KINDS, folder / CONFIG)
     stored, metadata = read_safetensors(path)
     stored = {without_prefix(key): a for key, a in stored.items() if not any(t in key for t in TWICE)}
+    stored, config = converted(stored, config, model, folder / CONFIG)
     model, beside = with_embeddings(stored, config, model, path)
     model = with_the_heads_of(stored, model)
     adapter, *others = methods_in(config, model.config, folder / CONFIG)
