@@ -9,11 +9,11 @@ class InputError(ValueError):
     """One clear line: which file, line, tensor or option is wrong, and what to do.
 
     The command line prints it without a traceback and exits with code 2. What it quotes of a file is made
-    `readable`, and the whole is at most LONGEST characters.
+    `visible`, and the whole is at most LONGEST characters.
     """
 
     def __init__(self, message):
-        super().__init__(shortened(readable(message)))
+        super().__init__(shortened(visible(message)))
 
 
 class SettingError(InputError):
@@ -28,10 +28,10 @@ class SettingError(InputError):
 
     def naming(self, name):
         """The message, with this name for the setting."""
-        return shortened(readable(self.message.replace("{}", name)))
+        return shortened(visible(self.message.replace("{}", name)))
 
 
-def readable(text):
+def visible(text):
     """The text, with escapes for what is no visible character: a terminal obeys some of them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 

@@ -10,7 +10,7 @@ import sys
 from ..config import SIZES
 from ..data.batches import ON_LONG
 from ..data.metrics import METRICS
-from ..errors import InputError, SettingError, choose_from, nearest, readable, whole_characters
+from ..errors import InputError, SettingError, choose_from, nearest, visible, whole_characters
 from ..methods import METHODS
 from ..methods.named import method_class
 from ..optim import SCHEDULES
@@ -75,7 +75,7 @@ def main(argv=None):
             print(json.dumps({"error": str(text)}))
         return 2
     except OSError as error:
-        place = readable(error.filename or "file system")
+        place = visible(error.filename or "file system")
         print(f"minipeft: {place}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:

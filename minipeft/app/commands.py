@@ -11,7 +11,7 @@ from ..cost import bench
 from ..cost.machine import peak_memory_mb
 from ..data.batches import pack
 from ..distill import Distilled, student_of
-from ..errors import InputError, counted
+from ..errors import InputError, counted, visible
 from ..files.hub import download, refuse_base
 from ..files.json_files import as_json
 from ..files.run_folder import run_folder
@@ -233,7 +233,8 @@ def tune_report_command(args):
     result = tune_report(args.run, args.model, args.task, args.data, progress=not args.quiet, ops=args.ops)
     lines = [f"{result['method']} on {result['model']}"]
     lines += [f"{name.replace('_', ' '):<12} {line}" for name, line in result["summary"].items()]
-    show(args, result, "\n".join([*lines, f"pictures and words in {result['folder']}/report.html"]))
+    lines.append(f"pictures and words in {result['folder']}/report.html")
+    show(args, result, "\n".join(map(visible, lines)))
 
 
 def gradcheck_command(args):

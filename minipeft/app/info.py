@@ -5,7 +5,7 @@ from pathlib import Path
 from ..config import SIZES, config_of_size
 from ..cost.memory import hollow, largest_batch, predict, uniform_batch
 from ..data.batches import load_pairs
-from ..errors import InputError, counted, readable
+from ..errors import InputError, counted, visible
 from ..files.adapters.adapterhub import fusions_in
 from ..files.checkpoint import MASK_BUFFERS, read_config, weight_files
 from ..files.hub import find_folder
@@ -82,7 +82,7 @@ def in_words(result):
     lines += ["  settings", *(f"    {key} {value}" for key, value in leaves(result["config"]))]
     for name, shape in result.get("tensors", {}).items():
         lines.append(f"  {name} {tuple(shape)}")
-    return "\n".join(map(readable, lines))
+    return "\n".join(map(visible, lines))
 
 
 def leaves(config, above=""):

@@ -26,9 +26,13 @@ from ..backend import like, xp_of
 from ..errors import InputError, SettingError, shortened
 from ..files.content import content_of
 from ..files.tensors import write_safetensors
+from ..settings import fits, in_words
 
 STATE = "state.safetensors"
 FREE = ("save_every", "skip_bad_steps")  # settings that may be others when a run goes on
+RUN = {  # what is in "run"
+    "step": int, "finished": bool, "t": int, "history": dict, "best": dict, "since_best": int, "same": dict,
+}  # fmt: skip
 WORDS = {
     "base": "the base is another", "data": "the training data is another",
     "eval_data": "the evaluation data is another", "teacher": "the teacher is another",
@@ -150,8 +154,10 @@ def read_state(path):
 
     try:
         arrays = load_file(path)
-        run = json.loads(arrays.pop("run").tobytes())
-        return arrays, {"step": 0, "finished": False} | run
+        run = {"step": 0, "finished": False} | json.loads(arrays.pop("run").tobytes())
+        if wrong := [key for key, kind in RUN.items() if not fits(run[key], kind)]:
+            raise ValueError(f"{wrong[0]} must be {in_words(RUN[wrong[0]])}")
+        return arrays, run
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not the state of a run ({error}): delete it to begin anew") from None
 

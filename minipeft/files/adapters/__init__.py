@@ -14,7 +14,7 @@ docs/formats.md says what goes where.
 from functools import partial
 from pathlib import Path
 
-from ...errors import InputError, readable
+from ...errors import InputError, visible
 from ...methods import Chain
 from ..hub import find_adapter, refuse_base
 from . import adapterhub, huggingface, own, whole
@@ -54,6 +54,6 @@ def load_adapter(model, folder, attach):
     try:
         return form.load(model, folder, partial(attach, most=most))
     except InputError as error:
-        if str(error).startswith(readable(folder)):
+        if str(error).startswith(visible(folder)):
             raise
         raise InputError(f"{folder}: {error}") from None
