@@ -21,7 +21,6 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-os.environ["MINIPEFT_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import hostile
 
@@ -35,6 +34,7 @@ def main():
     p.add_argument("--seeds", type=int, nargs=2, default=(0, 2000), metavar=("FROM", "TO"))
     p.add_argument("--kind", choices=hostile.KINDS, help="of this kind of folder alone")
     args = p.parse_args()
+    os.environ["MINIPEFT_THREADS"] = "1"
     for kind in hostile.KINDS:
         hostile.good(kind)
     hostile.base(), hostile.tiny()

@@ -3,8 +3,10 @@
 import json
 import re
 import struct
+import sys
 import time
 import tracemalloc
+from pathlib import Path
 
 import hostile
 import numpy as np
@@ -20,6 +22,9 @@ from minipeft.errors import LONGEST, SettingError
 from minipeft.files.json_files import as_json, parse_json, read_json, write_json
 from minipeft.files.tensors import read_safetensors, write_safetensors
 from minipeft.methods.linear.targets import fits
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import fuzz
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -434,3 +439,24 @@ def test_what_is_drawn_for_a_file_is_limited_and_nothing_else_is():
     PeftModel(small_model("float32"), LoRA(r=500))
     PeftModel(small_model("float32"), VeRA(r=500))
     PeftModel(small_model("float32"), Sparse(0.5))
+
+
+def test_the_long_run_sees_what_hangs_takes_memory_or_raises(monkeypatch):
+    def outcome(kind, seed, folder):
+        if seed == 1:
+            time.sleep(60)
+        if seed == 2:
+            bytearray(10**9)
+        if seed == 3:
+            raise KeyError("x")
+        return "loaded"
+
+    monkeypatch.setattr(hostile, "outcome", outcome)
+    monkeypatch.setattr(fuzz, "SECONDS", 1)
+    seen, done = {}, 0
+    while done < 5:
+        for seed, kind, what in fuzz.in_a_fork(done, 5, "rows"):
+            seen[seed], done = what, seed + 1
+            assert kind == "rows"
+    assert seen[0] == seen[4] == "loaded" and seen[1] == "longer than 1 s"
+    assert seen[2].startswith("MemoryError") and seen[3].startswith("KeyError: 'x'")
