@@ -6,6 +6,7 @@ A folder is {path: bytes}. Each kind of folder has a reader, which loads it and 
 import json
 import random
 import struct
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from folders import ROWS
 from small import scramble, small_model, texts
 
 from minipeft import GPT2, GPT2Config, InputError, PeftModel
+from minipeft.app.info import describe, in_words
 from minipeft.app.pretrain import train_tokenizer
 from minipeft.data.rows import read_rows
 from minipeft.errors import LONGEST
@@ -93,7 +95,10 @@ tiny = cache(partial(against.base, "float32"))  # the one that those of other li
 
 
 def read(kind, folder):
-    """Load a folder, and make one use of it."""
+    """Load a folder, and make one use of it; say what is in it, if that can be said."""
+    if kind not in ("rows", "tokenizer"):
+        with suppress(InputError):
+            in_words(describe(folder))
     if kind == "rows":
         for path in folder.iterdir():
             read_rows(path)

@@ -10,7 +10,7 @@ import sys
 from ..config import SIZES
 from ..data.batches import ON_LONG
 from ..data.metrics import METRICS
-from ..errors import InputError, SettingError, choose_from, nearest, visible, whole_characters
+from ..errors import InputError, SettingError, choose_from, nearest, whole_characters
 from ..methods import METHODS
 from ..methods.named import method_class
 from ..optim import SCHEDULES
@@ -75,8 +75,8 @@ def main(argv=None):
             print(json.dumps({"error": str(text)}))
         return 2
     except OSError as error:
-        place = visible(error.filename or "file system")
-        print(f"minipeft: {place}: {error.strerror or error}", file=sys.stderr)
+        line = InputError(f"{error.filename or 'file system'}: {error.strerror or error}")
+        print(f"minipeft: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"minipeft: interrupted; {str(stop) or 'what was written so far is kept'}", file=sys.stderr)

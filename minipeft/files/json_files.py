@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import stat
 import tempfile
 from contextlib import contextmanager
 from errno import ENOENT
@@ -64,6 +65,8 @@ def clear_errors(path):
 def read_text(path):
     """A file's text. Raises InputError where there is none, or where it is not UTF-8."""
     try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would keep us waiting
+            raise InputError(f"{path}: not a file")
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8: {error}") from None

@@ -60,9 +60,7 @@ def by_pattern(name, patterns, default):
     sees, "transformer.h.0.attn.c_attn". No two keys should fit one layer: a file sorts the keys (PEFT's do,
     too), and then another one may be the first.
     """
-    whole = f"transformer.{name}"
-    ends = [whole, *(whole.split(".", n)[n] for n in range(1, whole.count(".") + 1))]
-    found = (value for key, value in patterns.items() if any(fits(key, end) for end in ends))
+    found = (value for key, value in patterns.items() if fits(rf"(.*\.)?({key})", f"transformer.{name}"))
     return next(found, default)
 
 
