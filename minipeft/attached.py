@@ -1,6 +1,9 @@
 """Attached: what one adapter puts on a model."""
 
 from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
 
 from .backend import xp_of
 from .errors import InputError
@@ -34,8 +37,8 @@ class Attached:
     unread: dict = field(default_factory=dict)
 
     @classmethod
-    def on(cls, model, methods, seed=0):
-        """The adapter as it begins.
+    def on(cls, model, methods, seed=0, most=None):
+        """The adapter as it begins. most: it may draw so many random numbers; None: as many as it likes.
 
         Raises InputError where a setting does not fit the model, where a method lacks its backward, and for
         a tensor named after a place that is not in the model.
@@ -49,7 +52,7 @@ class Attached:
                 f"the model has {model.config.n_positions} positions"
             )
         xp = xp_of(model.weights["wte.weight"])
-        own = method.init(model, seeded(seed))
+        own = method.init(model, seeded(seed) if most is None else Limited(most))
         selected = [name for name in model.weights if method.trains_base(name, model.config)]
         check_can_train(model.weights, selected)
         dtype_of = lambda a: a.dtype if a.dtype.kind in "iu" else model.dtype  # indices stay integers
@@ -63,6 +66,38 @@ class Attached:
         for name in trainable:
             check_place(name, model.config)
         return cls(model, method, tensors, selected, weights | selected, trainable)
+
+
+class Limited(np.random.Generator):
+    """A generator that gives no more numbers than `most`.
+
+    An adapter of a file draws all its tensors before the file's take their place. So a configuration that
+    asks for more than the file has is refused before there is an array of that size.
+    """
+
+    def __init__(self, most):
+        super().__init__(np.random.PCG64(0))
+        self.left = most
+
+    def _spend(self, size):
+        self.left -= prod(map(int, np.atleast_1d(1 if size is None else size)))
+        if self.left < 0:
+            raise InputError("the configuration is of a larger adapter than the file holds")
+
+    def standard_normal(self, size=None, dtype=np.float64, out=None):
+        """As NumPy's."""
+        self._spend(size)
+        return super().standard_normal(size, dtype, out)
+
+    def normal(self, loc=0.0, scale=1.0, size=None):
+        """As NumPy's."""
+        self._spend(size)
+        return super().normal(loc, scale, size)
+
+    def uniform(self, low=0.0, high=1.0, size=None):
+        """As NumPy's."""
+        self._spend(size)
+        return super().uniform(low, high, size)
 
 
 def check_place(name, config):

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import InputError, choose_from
-from .settings import check_fields
+from .settings import check_fields, check_range
+
+SIZE = {"least": 1, "below": 2**31}  # an index of it fits an int32
+RANGES = {
+    "vocab_size": SIZE, "n_positions": SIZE, "n_embd": SIZE, "n_head": SIZE, "n_inner": SIZE,
+    "n_layer": {"least": 1, "below": 1000}, "layer_norm_epsilon": {"above": 0, "below": 1},
+}  # fmt: skip
 
 
 @dataclass
@@ -26,9 +32,9 @@ class GPT2Config:
 
     def __post_init__(self):
         check_fields(self)
-        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name, limits in RANGES.items():
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), **limits)
         if self.n_embd % self.n_head:
             raise InputError(f"n_embd {self.n_embd} cannot be divided among n_head {self.n_head} heads")
         self.n_inner = self.n_inner or 4 * self.n_embd

@@ -2,12 +2,18 @@
 
 from difflib import get_close_matches
 
+LONGEST = 300  # characters of a message; a longer one loses its middle
+
 
 class InputError(ValueError):
     """One clear line: which file, line, tensor or option is wrong, and what to do.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. What it quotes of a file is made
+    `visible`, and the whole is at most LONGEST characters.
     """
+
+    def __init__(self, message):
+        super().__init__(shortened(visible(message)))
 
 
 class SettingError(InputError):
@@ -22,7 +28,18 @@ class SettingError(InputError):
 
     def naming(self, name):
         """The message, with this name for the setting."""
-        return self.message.replace("{}", name)
+        return shortened(visible(self.message.replace("{}", name)))
+
+
+def visible(text):
+    """The text, with escapes for what is no visible character: a terminal obeys some of them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def shortened(text, most=LONGEST):
+    """The text, without its middle where it is longer than `most`: a file's name is in front."""
+    end = most // 3
+    return text if len(text) <= most else f"{text[: most - end - 5]} ... {text[-end:]}"
 
 
 def nearest(name, known):

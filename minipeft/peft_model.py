@@ -316,7 +316,11 @@ class PeftModel:
         return self.model.with_weights(weights)
 
     def unmerge(self, merged):
-        """The base again, from what `merge_and_unload` gave; to rounding."""
+        """What `merge_and_unload` merged into, from what it gave; to rounding.
+
+        That is the base, `model`; but of PiSSA, which starts by taking a part out of the base and into A and
+        B, it is the base without that part: `weights`, as long as the adapter is there.
+        """
         weights = merged.weights | self.method.unmerge(merged.weights, self.tensors)
         weights |= {name: self.model.weights[name] for name in self.selected}
         return merged.with_weights(weights)

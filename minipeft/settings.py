@@ -16,6 +16,9 @@ WORDS = {
 }  # fmt: skip
 
 
+LARGEST = 1e300
+
+
 def check_fields(settings):
     """Raise SettingError for the first field of a dataclass whose value is not of the field's type."""
     kinds = get_type_hints(type(settings))
@@ -26,7 +29,10 @@ def check_fields(settings):
 
 
 def fits(value, kind):
-    """Is the value of this type? An integer is a float, too, but true is no number; a float is finite."""
+    """Is the value of this type? An integer is a float, too, but true is no number; a float is finite.
+
+    So is an integer here: one of hundreds of digits would overflow in the first formula.
+    """
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return any(fits(value, each) for each in inner)
@@ -36,7 +42,7 @@ def fits(value, kind):
         return isinstance(value, dict) and all(fits(v, inner[1]) for v in value.values())
     if kind in (int, float):
         number = Integral if kind is int else Real
-        return isinstance(value, number) and not isinstance(value, bool) and isfinite(value)
+        return isinstance(value, number) and not isinstance(value, bool) and abs(value) < LARGEST
     return isinstance(value, kind) if isinstance(kind, type) else True
 
 

@@ -1,6 +1,5 @@
 """Training: loss, gradients, clipping, AdamW, schedule; evaluation; the best adapter kept."""
 
-import json
 import math
 import sys
 import time
@@ -15,7 +14,7 @@ import numpy as np
 
 from .data.batches import ON_LONG, batches, load_pairs, orders
 from .errors import InputError, check_choice, counted
-from .files.json_files import atomic, clear_errors, write_json
+from .files.json_files import as_json, atomic, clear_errors, write_json
 from .files.run_folder import run_folder
 from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
 from .resuming.state import SavedRun, read_every, same_run
@@ -155,6 +154,8 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
         stream = batches(pairs, s.batch_size, np.random.default_rng(s.seed), done * s.accumulation_steps)
         eval_every = s.eval_every or max(1, steps // 10)
         begin = time.perf_counter() - history.seconds
+        if not done:
+            forget_earlier_run(output_dir)
         with metrics_log(output_dir, s, history) as log, progress_bar(steps, progress, done) as bar:
             for step in range(done, steps):
                 optimizer.learning_rate = learning_rate_at(step, steps, s)
@@ -170,7 +171,7 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
                 if done % eval_every == 0 or done == steps:
                     result = {"step": done}
                     if held_out:
-                        result |= evaluation(model, held_out, begin)
+                        result |= evaluation(model, held_out, begin, keeper, done)
                         history.evals.append(result)
                         log(result)
                     if keeper.offer(result):
@@ -182,6 +183,9 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
                     saved.save(done)
                 if stop.asked:
                     raise stop.asked(stopped_after(done, steps, output_dir))
+        folder.check()
+        if history.skipped and not history.steps:
+            raise InputError(f"all {counted(len(history.skipped), 'step')} were skipped: nothing is learnt")
         keeper.restore()
         history.seconds = time.perf_counter() - begin
         saved.finish(done)
@@ -190,10 +194,22 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     return history
 
 
-def evaluation(model, held_out, begin):
-    """`evaluate`'s numbers as a History has them, and the seconds since `begin`."""
-    numbers = {f"eval_{name}": number for name, number in evaluate(model, held_out).items()}
-    return numbers | {"elapsed": time.perf_counter() - begin}
+def forget_earlier_run(folder):
+    """Remove what an earlier run said of itself in this folder: it is not this one's."""
+    for name in ("result.json", "metrics.jsonl", "settings.json") if folder else ():
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
+def evaluation(model, held_out, begin, keeper, step):
+    """`evaluate`'s numbers as a History has them, and the seconds since `begin`.
+
+    Raises InputError where it does; the model then holds the last good adapter.
+    """
+    try:
+        numbers = evaluate(model, held_out)
+    except InputError as error:
+        raise InputError(f"evaluation after step {step}: {error}; {keeper.restore()}") from None
+    return {f"eval_{name}": n for name, n in numbers.items()} | {"elapsed": time.perf_counter() - begin}
 
 
 def stopped_after(done, steps, folder):
@@ -247,13 +263,19 @@ def optimizer_step(model, optimizer, micro_batches, s, step):
 
 
 def evaluate(model, data, batch_size=16, on_long="refuse"):
-    """Mean loss per labelled token, perplexity, the share of tokens predicted right, their number."""
+    """Mean loss per labelled token, perplexity, the share of tokens predicted right, their number.
+
+    Raises InputError where there is no such token, and where the loss is no finite number.
+    """
     pairs, _ = load_pairs(data, model, on_long)
     scores = [model.scores(batch) for batch in batches(pairs, batch_size)]
     logprob = np.concatenate([s[0] for s in scores])
     if not len(logprob):
         raise InputError("no token of the data has a label: nothing to evaluate")
     loss = -float(logprob.mean(dtype="float64"))
+    if not math.isfinite(loss):
+        bad = np.count_nonzero(~np.isfinite(logprob))
+        raise InputError(f"the loss is {loss}: of {counted(len(logprob), 'token')} it is so on {bad:,}")
     accuracy = float(np.concatenate([s[1] for s in scores]).mean())
     perplexity = math.exp(min(loss, 700))
     return {"loss": loss, "perplexity": perplexity, "accuracy": accuracy, "tokens": len(logprob)}
@@ -300,12 +322,12 @@ def metrics_log(folder, settings, history):
     rows = sorted(history.steps + history.evals, key=lambda row: (row["step"], "loss" not in row))
     write_json(Path(folder) / "settings.json", asdict(settings))
     with atomic(path) as temporary:
-        Path(temporary).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        Path(temporary).write_text("".join(as_json(row) + "\n" for row in rows), encoding="utf-8")
     with open(path, "a", encoding="utf-8") as file:
 
         def log(row):
             with clear_errors(path):
-                print(json.dumps(row), file=file, flush=True)
+                print(as_json(row), file=file, flush=True)
 
         yield log
 

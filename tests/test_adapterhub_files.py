@@ -30,7 +30,9 @@ from minipeft import (
     UniPELT,
 )
 from minipeft.files.adapters import adapterhub
-from minipeft.files.json_files import read_json
+from minipeft.files.adapters.adapterhub import CONFIG as SETTINGS
+from minipeft.files.adapters.adapterhub import TENSORS
+from minipeft.files.json_files import read_json, write_json
 from minipeft.files.tensors import read_safetensors, write_safetensors
 
 PREFIX = PrefixTuning(4, True, 12)
@@ -438,7 +440,9 @@ def test_a_pickle_file_is_refused_with_how_to_convert_it(name, tmp_path):
     path = folder / ("fusion/model_adapter_fusion" if "fusion" in name else "adapter")
     old = path.parent / f"pytorch_{path.name}.bin"
     path.with_suffix(".safetensors").rename(old)
-    message = rf"only a pickle is there.*torch.load\('{old.name}', weights_only=True"
+    message = (
+        rf"only a pickle is there, {old.name}, .* docs/formats.md has the command that makes .*safetensors"
+    )
     with pytest.raises(InputError, match=message):
         PeftModel.from_pretrained(base(), folder)
 
@@ -592,7 +596,7 @@ def test_the_library_reads_what_is_written(name, dtype, their_base, tmp_path, re
 
 
 def test_how_to_convert_a_pickle_is_right(their_base, tmp_path, monkeypatch):
-    """The command of the message, run on what the library writes of a MAM."""
+    """The command of docs/formats.md, run on what the library writes of a MAM."""
     import subprocess
     import sys
 
@@ -602,10 +606,28 @@ def test_how_to_convert_a_pickle_is_right(their_base, tmp_path, monkeypatch):
     prefix = PrefixTuningConfig(prefix_length=2, bottleneck_size=5)
     theirs.add_adapter("x", config=MAMConfig(prefix, ParBnConfig(reduction_factor=4)), set_active=True)
     theirs.save_adapter(str(tmp_path / "x"), "x", with_head=False)
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError, match="only a pickle is there"):
         PeftModel.from_pretrained(small_model("float32"), tmp_path / "x")
-    command = str(refused.value).partition("Convert it: ")[2].replace("python", sys.executable, 1)
+    page = (REFERENCE.parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    command = next(line.strip() for line in page.splitlines() if "torch.load" in line)
+    command = command.replace("python", sys.executable, 1)
     subprocess.run(command, shell=True, check=True, cwd=tmp_path / "x")
     peft = PeftModel.from_pretrained(small_model("float32"), tmp_path / "x")
     sequences = sequences_for(peft.method)
     np.testing.assert_allclose(logits(peft, sequences), their_logits(theirs, sequences, 2), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["hub-mam", "hub-mam-flat"])
+def test_a_prefix_alone_is_that_of_a_mam_without_its_adapter(name, tmp_path):
+    tensors, config = read_safetensors(REFERENCE / name / TENSORS)[0], read_json(REFERENCE / name / SETTINGS)
+    prefix = {key: tensor for key, tensor in tensors.items() if ".prefix_tuning." in key}
+    write_safetensors(tmp_path / TENSORS, prefix)
+    write_json(tmp_path / SETTINGS, config | {"config": config["config"]["configs"][0]})
+    peft = PeftModel.from_pretrained(base("float32"), tmp_path)
+    mam = PeftModel.from_pretrained(base("float32"), REFERENCE / name)
+    assert type(peft.method) is PrefixTuning and peft.tensors.keys() < mam.tensors.keys()
+    assert all(np.array_equal(tensor, mam.tensors[key]) for key, tensor in peft.tensors.items())
+    peft.save_pretrained(tmp_path / "again")
+    assert read_json(tmp_path / "again" / SETTINGS)["peft_type"] == "PREFIX_TUNING"
+    again = PeftModel.from_pretrained(base("float32"), tmp_path / "again")
+    assert np.array_equal(logits(again), logits(peft))

@@ -310,8 +310,10 @@ def lora(tmp_path):
     [
         ({"peft_type": "OFT"}, "peft_type 'OFT' is not one of LORA, IA3"),
         ({"bias": "some"}, "bias = 'some' is not implemented"),
-        ({"lora_bias": True}, "lora_bias = True is not implemented"),
-        ({"trainable_token_indices": [1]}, r"trainable_token_indices = \[1\] is not implemented"),
+        ({"lora_bias": True}, "h.0.attn.c_attn.base_layer.bias is missing"),
+        ({"lora_bias": True, "use_dora": True}, "lora_bias = True is not implemented beside use_dora"),
+        ({"trainable_token_indices": [1]}, "wte.token_adapter.trainable_tokens_delta is missing"),
+        ({"trainable_token_indices": {"lm_head": [1]}}, "of lm_head: only wte has tokens"),
         ({"layer_replication": [[0, 2]]}, "layer_replication = "),
         ({"enable_lora": [True, False, True]}, "enable_lora = "),
         ({"use_bdlora": {"nblocks": 2}}, "use_bdlora = "),
@@ -323,7 +325,7 @@ def lora(tmp_path):
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights must be"),
         ({"modules_to_save": ["score"]}, "'score' is no module"),
         ({"target_modules": ["q_proj"]}, "match no linear layer"),
-        ({"r": "8"}, "r must be a number, not '8'"),
+        ({"r": "8"}, "r must be a whole number, not '8'"),
         ({"use_rslora": "yes"}, "use_rslora must be true or false, not 'yes'"),
         ({"r": 3}, r"h.0.attn.c_attn.lora_A.weight has shape \(2, 12\), expected \(3, 12\)"),
         ({"target_modules": ["c_attn", "c_fc"]}, "h.0.mlp.c_fc.lora_A.weight is missing"),
@@ -350,7 +352,7 @@ def test_another_base_is_refused(lora):
 def test_a_folder_without_an_adapter_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no adapter_config\.json there"):
         PeftModel.from_pretrained(small_model(), tmp_path)
-    for text, message in {"[1]": "not a JSON object", "{}": "no adapter_config"}.items():
+    for text, message in {"[1]": "want an object of settings", "{}": "no adapter_config"}.items():
         (tmp_path / CONFIG).write_text(text)
         with pytest.raises(InputError, match=message):
             PeftModel.from_pretrained(small_model(), tmp_path)
@@ -497,7 +499,7 @@ def test_sparse_holds_its_values_and_where_they_are(tmp_path):
     [
         ({"peft_type": "MINIPEFT_FOO"}, "peft_type 'MINIPEFT_FOO' is not one of MINIPEFT_FULL"),
         ({"new": 3}, "new = 3 is not implemented"),
-        ({"top": "all"}, "top must be a number"),
+        ({"top": "all"}, "top must be a whole number"),
         ({"top": 1}, r"tensor h\.1\.attn\.c_attn\.bias does not belong there"),
         ({"top": 3}, r"tensor h\.0\.ln_1\.weight is missing"),
     ],
@@ -588,3 +590,23 @@ def test_what_a_file_said_stays_with_its_adapter(lora, tmp_path):
         peft.set_adapter(name)
         peft.save_pretrained(tmp_path / name)
         assert read_json(tmp_path / name / CONFIG)["revision"] == revision
+
+
+def test_an_end_of_a_name_in_modules_to_save_is_of_any_letters_as_in_peft(tmp_path):
+    peft = trained([LoRA(r=2), Modules(("ln_f", "h.0.mlp.c_fc", "h.1.mlp.c_fc", "h.2.mlp.c_fc"))])
+    peft.save_pretrained(tmp_path)
+    change(tmp_path, modules_to_save=["_f", "p.c_fc"])
+    again = PeftModel.from_pretrained(peft.model, tmp_path)
+    assert snapshot(again.trainable) == snapshot(peft.trainable)
+
+
+def test_how_another_beginning_would_have_been_says_nothing(lora):
+    expected = logits(PeftModel.from_pretrained(small_model(), lora))
+    for init in (True, "gaussian", "orthogonal"):
+        change(lora, loftq_config={"loftq_bits": 4}, corda_config={"a": 1}, init_lora_weights=init)
+        assert np.array_equal(logits(PeftModel.from_pretrained(small_model(), lora)), expected)
+    for key, init in {"loftq_config": "loftq", "corda_config": "corda"}.items():
+        change(lora, init_lora_weights=init)
+        with pytest.raises(InputError, match=f"{key} = "):
+            PeftModel.from_pretrained(small_model(), lora)
+        change(lora, **{key: ...})

@@ -53,7 +53,7 @@ def test_unipelt_without_gates_is_its_parts():
     "method, message",
     [
         (MAM(PrefixTuning(0)), "num_virtual_tokens"),
-        (MAM(PrefixTuning(2), ParallelAdapter(reduction_factor=0)), "reduction_factor must be above 0"),
+        (MAM(PrefixTuning(2), ParallelAdapter(reduction_factor=0)), "reduction_factor must be 0.001 or more"),
         (MAM(), "30 virtual tokens leave no room"),
         (UniPELT(PrefixTuning(2), r=0), "rank r must be 1 or more, not 0"),
         (UniPELT(PrefixTuning(2), Adapter(dropout=0.1)), "UniPELT's adapter has no dropout"),

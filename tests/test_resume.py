@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from folders import ROWS, write_model
 from killed import HELD_OUT, KILLS, PAIRS, SETTINGS, sitting
+from safetensors.numpy import load_file, save_file
 from small import small_model, snapshot
 
 from minipeft import Distilled, GPT2Config, InputError, LNTuning, LoRA, PeftModel, Sparse, train
@@ -264,6 +265,17 @@ def test_without_a_state_a_run_begins(tmp_path):
         sitting("lora", None, resume=True)
     with pytest.raises(InputError, match="save_every needs a folder"):
         sitting("lora", None, save_every=3)
+
+
+@pytest.mark.parametrize("key", ["step", "finished", "t", "history", "best", "since_best", "same"])
+@pytest.mark.parametrize("value", ["x", [], None])
+def test_a_state_with_an_odd_value_is_one_line(key, value, stopped):
+    arrays = load_file(stopped / STATE)
+    run = json.loads(arrays["run"].tobytes()) | {key: value}
+    arrays["run"] = np.frombuffer(json.dumps(run).encode(), np.uint8)
+    save_file(arrays, stopped / STATE)
+    with pytest.raises(InputError, match=rf"not the state of a run \({key} must be"):
+        go_on(stopped)
 
 
 def test_a_broken_state_is_one_line(stopped):

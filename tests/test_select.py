@@ -55,7 +55,7 @@ def one_thread(monkeypatch):
         (Sparse(importance="fisher", samples=0, examples=EXAMPLES), "samples must be 1 or more, not 0"),
         (Sparse(target_modules=("q_proj",)), "match no layer"),
         (Sparse(chosen={"h.9.ln_1.weight": np.array([0])}), "h.9.ln_1.weight: the chosen weights are"),
-        (Sparse(chosen={"ln_f.bias": np.array([12])}), "not among the 12 to choose from"),
+        (Sparse(chosen={"ln_f.bias": np.array([12])}), "not some of 12, each once, in order"),
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused(method, message):

@@ -48,7 +48,7 @@ def test_an_adapter_whose_up_matrix_is_zero_changes_nothing():
 @pytest.mark.parametrize(
     "method, message",
     [
-        (Adapter(reduction_factor=0), "reduction_factor must be above 0, not 0"),
+        (Adapter(reduction_factor=0), "reduction_factor must be 0.001 or more, not 0"),
         (Adapter(reduction_factor={"0": 2}), 'needs a "default"'),
         (Adapter(reduction_factor={0: 2, "default": 4}), "has its numbers as words"),
         (Adapter(non_linearity="softmax"), "non_linearity 'softmax' is not known: .* relu, "),
@@ -57,7 +57,7 @@ def test_an_adapter_whose_up_matrix_is_zero_changes_nothing():
         (Adapter(dropout=1.0), "dropout must be at least 0 and below 1, not 1.0"),
         (Adapter(leave_out=(3,)), "leave_out: there is no layer 3, only 0 ... 2"),
         (Adapter(output_adapter=False), "leave no place for an adapter"),
-        (ParallelAdapter(reduction_factor=-1), "reduction_factor must be above 0, not -1"),
+        (ParallelAdapter(reduction_factor=-1), "reduction_factor must be 0.001 or more, not -1"),
         (AdapterFusion(), "AdapterFusion needs trained adapters"),
         (AdapterFusion({"a": ParallelAdapter()}), "AdapterFusion: 'a' does not follow a sublayer"),
         (AdapterFusion({"a": Adapter(), "b": Houlsby()}), "the adapters must agree in mh_adapter"),

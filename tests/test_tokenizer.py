@@ -132,7 +132,7 @@ def test_a_template_around_words_that_are_not_letters(tmp_path):
         ({"n_embd": 7.5}, "n_embd must be a whole number, not 7.5"),
         ({"layer_norm_epsilon": "x"}, "layer_norm_epsilon must be a finite number, not 'x'"),
         ({"tie_word_embeddings": 3}, "tie_word_embeddings must be true or false, not 3"),
-        ({"n_head": 0}, "n_head must be 1 or more, not 0"),
+        ({"n_head": 0}, "n_head must be 1 or more and below 2147483648, not 0"),
     ],
 )
 def test_a_configuration_with_odd_values_names_the_file_and_the_key(config, message, tmp_path):

@@ -20,7 +20,7 @@ from against import (
 from every_method import TEXT, VIRTUAL
 from small import count_products, logits, scramble, small_batch, small_model, snapshot, texts
 
-from minipeft import GPT2Config, InputError, PeftModel, ops
+from minipeft import MAM, GPT2Config, InputError, LoRA, PeftModel, UniPELT, ops
 from minipeft.app.pretrain import train_tokenizer
 from minipeft.files.json_files import read_json
 from minipeft.files.tensors import read_safetensors
@@ -279,3 +279,17 @@ def test_the_finished_table_is_what_peft_saves(name):
     tensors, _ = read_safetensors(REFERENCE / name / "adapter_model.safetensors")
     assert tensors.keys() == {"prompt_embeddings"}
     np.testing.assert_allclose(table, tensors["prompt_embeddings"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "methods",
+    [
+        [PrefixTuning(2), PrefixTuning(3)],
+        [PrefixTuning(2), PrefixTuning(3, True, 4)],
+        [MAM(PrefixTuning(2)), PrefixTuning(2)],
+        [UniPELT(PrefixTuning(2)), LoRA(r=2), PrefixTuning(2)],
+    ],
+)
+def test_two_prefixes_in_a_chain_are_refused_when_it_is_built(methods):
+    with pytest.raises(InputError, match="two prefixes in one chain"):
+        PeftModel(small_model(), methods)

@@ -77,7 +77,8 @@ def main(argv=None):
             print(json.dumps({"error": str(text)}))
         return 2
     except OSError as error:
-        print(f"minipeft: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
+        line = InputError(f"{error.filename or 'file system'}: {error.strerror or error}")
+        print(f"minipeft: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"minipeft: interrupted; {str(stop) or 'what was written so far is kept'}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """What each command of the command line does with its arguments; `cli.py` parses them."""
 
-import json
+import math
 import shlex
 import sys
 import time
@@ -11,8 +11,9 @@ from ..cost import bench
 from ..cost.machine import peak_memory_mb
 from ..data.batches import pack
 from ..distill import Distilled, student_of
-from ..errors import InputError, counted
-from ..files.hub import download, find_folder
+from ..errors import InputError, counted, visible
+from ..files.hub import download, refuse_base
+from ..files.json_files import as_json
 from ..files.run_folder import run_folder
 from ..gradcheck import TOLERANCE, gradcheck
 from ..methods.named import make_method
@@ -50,6 +51,7 @@ def compare_command(args):
     With the same --out again, it goes on where it stopped.
     """
     out = args.out or f"runs/compare-{time.strftime('%Y%m%d-%H%M%S')}"
+    refuse_base(out, args.model)
     command = shlex.join(["minipeft", *args.words, *([] if args.out else ["--out", out])])
     methods = args.methods.split(",") if args.methods else ["all"] if args.all else None
     sources, scored = sources_of(args)
@@ -79,6 +81,7 @@ def train_command(args):
         raise InputError("--resume needs --out: the folder of the run to go on with")
     check_data(args)  # before a large model is loaded
     out = args.out or f"runs/{args.method.replace(':', '.')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    refuse_base(out, args.model)
     try:
         base = load_base(args)
         task = chosen_task(args, base.tokenizer)
@@ -179,8 +182,9 @@ def generate_command(args):
 def merge_command(args):
     """Write base and adapter as one plain GPT-2, which `transformers` loads."""
     out = Path(args.out)
-    if out.resolve() == find_folder(args.model).resolve() or (out / "adapter_config.json").exists():
-        raise InputError(f"{out}: this folder holds a base or an adapter: choose another --out")
+    refuse_base(out, args.model)
+    if (out / "adapter_config.json").exists():
+        raise InputError(f"{out}: this folder holds an adapter: choose another --out")
     peft = load_with_adapter(args)
     try:
         merged = peft.merge_and_unload()
@@ -229,7 +233,8 @@ def tune_report_command(args):
     result = tune_report(args.run, args.model, args.task, args.data, progress=not args.quiet, ops=args.ops)
     lines = [f"{result['method']} on {result['model']}"]
     lines += [f"{name.replace('_', ' '):<12} {line}" for name, line in result["summary"].items()]
-    show(args, result, "\n".join([*lines, f"pictures and words in {result['folder']}/report.html"]))
+    lines.append(f"pictures and words in {result['folder']}/report.html")
+    show(args, result, "\n".join(map(visible, lines)))
 
 
 def gradcheck_command(args):
@@ -245,8 +250,8 @@ def gradcheck_command(args):
     errors = gradcheck(
         PeftModel(model, method, seed=args.seed), batch, args.elements, seed=args.seed, progress=bar
     )
-    worst = max(errors, key=errors.get)
-    passed = errors[worst] <= TOLERANCE
+    worst = max(errors, key=lambda name: (math.isnan(errors[name]), errors[name]))
+    passed = errors[worst] <= TOLERANCE  # NaN is not
     lines = [
         f"{error:8.1e}  {'' if error <= TOLERANCE else 'WRONG  '}{name}" for name, error in errors.items()
     ]
@@ -423,4 +428,4 @@ def scores_in_words(result):
 
 def show(args, result, text):
     """Print a result: as JSON for a program, else as text for a person."""
-    print(json.dumps(result) if args.json else text)
+    print(as_json(result) if args.json else text)

@@ -5,11 +5,11 @@ from pathlib import Path
 from ..config import SIZES, config_of_size
 from ..cost.memory import hollow, largest_batch, predict, uniform_batch
 from ..data.batches import load_pairs
-from ..errors import InputError, counted
+from ..errors import InputError, counted, visible
 from ..files.adapters.adapterhub import fusions_in
-from ..files.checkpoint import read_config, weight_files
+from ..files.checkpoint import MASK_BUFFERS, read_config, weight_files
 from ..files.hub import find_folder
-from ..files.json_files import read_json
+from ..files.json_files import read_object
 from ..files.tensors import read_safetensors
 from ..files.tokenizer import load_tokenizer
 from ..train import Training
@@ -30,7 +30,9 @@ def describe(folder):
             size *= n
         groups[kind] += size
     total = sum(groups.values())
-    stored = [tensor for file in weight_files(path) for tensor in read_safetensors(file)[0].values()]
+    stored = [
+        tensor for file in weight_files(path) for tensor in read_safetensors(file, MASK_BUFFERS)[0].values()
+    ]
     return {
         "kind": "model",
         "folder": str(path),
@@ -49,7 +51,7 @@ def describe(folder):
 def describe_adapter(folder):
     """The same for an adapter folder, of any format: a fusion has its adapters in folders of their own."""
     fusions = fusions_in(folder)
-    config = read_json(fusions[0] if fusions else folder / "adapter_config.json")
+    config = read_object(fusions[0] if fusions else folder / "adapter_config.json")
     files = sorted(folder.glob("*/*.safetensors" if fusions else "adapter*.safetensors"))
     if not files:
         raise InputError(f"{folder}: no adapter_model.safetensors or adapter.safetensors there")
@@ -80,7 +82,7 @@ def in_words(result):
     lines += ["  settings", *(f"    {key} {value}" for key, value in leaves(result["config"]))]
     for name, shape in result.get("tensors", {}).items():
         lines.append(f"  {name} {tuple(shape)}")
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def leaves(config, above=""):

@@ -112,7 +112,7 @@ def train_and_measure(
     for doubt in doubts(peft, steps, eval_data):
         print(f"minipeft: {doubt}", file=sys.stderr)
     cpu, clock = time.process_time(), time.perf_counter()
-    with run_folder(out):
+    with run_folder(out) as folder:
         history = train(peft, data, eval_data, out, progress, resume, seed=seed, **settings)
         result = {
             "method": type(method).__name__,
@@ -141,5 +141,6 @@ def train_and_measure(
         except KeyboardInterrupt as stop:
             raise type(stop)("the training is done, its scores are not") from None
         result["finished"] = time.strftime("%Y-%m-%d %H:%M:%S")
+        folder.check()
         write_json(Path(out) / "result.json", result)
     return result

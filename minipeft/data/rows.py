@@ -20,6 +20,7 @@ from itertools import groupby
 from pathlib import Path
 
 from ..errors import InputError, counted, whole_characters
+from ..files.json_files import parse_json
 
 KINDS = '{"prompt": "...", "completion": "..."}, {"text": "..."} or {"text": "...", "label": "..."}'
 
@@ -36,6 +37,9 @@ def read_rows(path):
         text = path.read_bytes().decode("utf-8-sig")  # spreadsheets put a byte order mark in front
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InputError(f"{path}, line {line}: a zero byte, which is no text")
     read = {".csv": read_csv, ".tsv": read_tsv, ".txt": read_text}.get(path.suffix.lower(), read_jsonl)
     rows = [normal_row(row, f"{path}, line {line}") for line, row in read(text, path)]
     if not rows:
@@ -48,12 +52,12 @@ def read_jsonl(text, path):
     for line, content in enumerate(text.split("\n"), 1):  # not splitlines: JSON may hold U+2028
         if not content.strip():
             continue
+        where = f"{path}, line {line}"
         try:
-            yield line, json.loads(content)
-        except json.JSONDecodeError as error:
-            where = f"{path}, line {line}"
+            yield line, parse_json(content, where)
+        except InputError as error:
             hint = ": write one object a line, without brackets around them" if content[0] == "[" else ""
-            raise InputError(f"{where}: not JSON: {error.msg} at column {error.colno}{hint}") from None
+            raise InputError(f"{error}{hint}") from None
 
 
 def read_csv(text, path, delimiter=","):
@@ -95,6 +99,8 @@ def columns_of(fields, where):
             f"{where}: the columns are {', '.join(map(repr, names))}: call them prompt and completion, or "
             "text and label, or text (with commas between them in .csv, tabs in .tsv)"
         )
+    if twice := [name for name in ("prompt", "completion", "text", "label") if names.count(name) > 1]:
+        raise InputError(f"{where}: two columns are called {twice[0]!r}: which one is meant?")
     return names
 
 

@@ -1,6 +1,7 @@
 """GPT-2 checkpoints, folders as on the Hugging Face hub: config.json, model.safetensors, tokenizer.json."""
 
 from dataclasses import asdict
+from os.path import realpath
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ from ..backend import to_host, xp_for
 from ..config import GPT2Config
 from ..errors import InputError
 from .hub import find_folder
-from .json_files import atomic, read_json, read_text, write_json
-from .tensors import check_tensors, read_safetensors, write_safetensors
+from .json_files import atomic, read_object, read_text, write_json
+from .tensors import check_finite, check_shapes, read_safetensors, write_safetensors
 from .tokenizer import load_tokenizer
 
 REQUIRED = {  # what `transformers` can vary and this GPT-2 does not: value that must be there, if any is
@@ -31,9 +32,7 @@ MASK_BUFFERS = (".attn.bias", ".attn.masked_bias")  # of old checkpoints; c_attn
 
 def read_config(path):
     """config.json -> GPT2Config. Raises InputError for a model that is no GPT-2 of this form."""
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: want an object of settings, not {type(values).__name__}")
+    values = read_object(path)
     for key, allowed in REQUIRED.items():
         if key in values and values[key] not in allowed:
             raise InputError(f"{path}: {key} is {values[key]!r}; only {allowed[0]!r} is implemented")
@@ -70,8 +69,13 @@ def read_gpt2(name, dtype="float32", device="cpu"):
     head = stored.pop("lm_head.weight", None) if config.tie_word_embeddings else None
     if head is not None and not np.array_equal(head, stored.get("wte.weight")):
         raise InputError(f"{folder}: lm_head.weight differs from wte.weight, but config.json ties them")
-    check_tensors(stored, config.shapes(), folder)
-    weights = {key: xp.asarray(stored[key], dtype=dtype) for key in config.shapes()}
+    check_shapes(stored, config.shapes(), folder)
+    weights = {}
+    for key in config.shapes():
+        with np.errstate(over="ignore"):  # it is looked for in the next line
+            value = np.asarray(stored[key], dtype=dtype)
+        check_finite(key, value, folder)  # reads a mapped file once: the first forward would, too
+        weights[key] = xp.asarray(value)
     beside = {file: read_text(folder / file) for file in BESIDE if (folder / file).is_file()}
     return config, weights, load_tokenizer(folder), beside
 
@@ -82,14 +86,32 @@ def weight_files(folder):
         return [folder / "model.safetensors"]
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        return [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+        return shards(index)
     raise InputError(f"{folder}: neither model.safetensors nor model.safetensors.index.json is there")
 
 
-def write_gpt2(folder, config, weights, tokenizer=None, dtype=None, beside=None):
+def shards(index):
+    """The files that an index names, all of them its neighbours.
+
+    They may be links, as the hub's cache has them: from snapshots/REVISION into blobs. Raises InputError for
+    a path to anywhere else.
+    """
+    places, folder = read_object(index).get("weight_map"), index.parent
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise InputError(f"{index}: want weight_map, an object of file names, not {places!r}")
+    real = folder.resolve()
+    allowed = {real, real.parent.parent / "blobs"} if real.parent.name == "snapshots" else {real}
+    files = [folder / name for name in sorted(set(places.values()))]
+    for file in files:
+        if file.parent != folder or not file.name.isprintable() or Path(realpath(file)).parent not in allowed:
+            raise InputError(f"{index}: {file.name!r} is not in this folder")
+    return files
+
+
+def write_gpt2(folder, config, weights, tokenizer=None, dtype=None, beside=None, metadata=None):
     """Write a folder that `transformers` and `read_gpt2` load. dtype: to store in; None: as it is.
 
-    beside: {file: text}, see `read_gpt2`.
+    beside: {file: text}, see `read_gpt2`. metadata: {word: text}, for the file of the weights.
     """
     folder = Path(folder)
     stored_as = np.dtype(dtype or weights["wte.weight"].dtype)
@@ -103,7 +125,7 @@ def write_gpt2(folder, config, weights, tokenizer=None, dtype=None, beside=None)
     for name, value in weights.items():
         full = name if name.startswith("lm_head.") else f"transformer.{name}"
         tensors[full] = to_host(value).astype(stored_as, copy=False)
-    write_safetensors(folder / "model.safetensors", tensors)
+    write_safetensors(folder / "model.safetensors", tensors, metadata)
     write_json(folder / "config.json", settings)
     if tokenizer is not None:
         with atomic(folder / "tokenizer.json") as temporary:

@@ -24,8 +24,8 @@ HUB_FILES = [
 ]
 
 
-def find_folder(name):
-    """A folder, a name under weights/ here or beside the package, or a published size from the hub."""
+def folder_here(name):
+    """A model's folder: this one, or one under weights/ here or beside the package; or None."""
     package = Path(__file__).parent.parent
     places = [
         Path(name),
@@ -35,15 +35,26 @@ def find_folder(name):
     ]
     # "weights/tiny" also means the embedded model where the working folder has no weights/
     places += [package / name, package.parent / name]
-    for place in places:
-        if (place / "config.json").is_file():
-            return place
+    return next((place for place in places if (place / "config.json").is_file()), None)
+
+
+def find_folder(name):
+    """A folder, a name under weights/ here or beside the package, or a published size from the hub."""
+    if place := folder_here(name):
+        return place
     if Path(name).is_dir():
         raise InputError(f"{name}: this folder has no config.json")
     if str(name) in HUB:
         return download(str(name))
     meant = like(name) or f"no GPT-2 under weights/, or published, is called so: {choose_from(name, SIZES)}"
     raise InputError(f"{name}: no such folder; {meant}")
+
+
+def refuse_base(folder, name):
+    """Raise InputError where a folder to write into is that of the base `name`."""
+    base = folder_here(name) if name else None
+    if base and Path(folder).resolve() == base.resolve():
+        raise InputError(f"{folder}: this is the folder of the base: choose another one to write to")
 
 
 def find_adapter(name):

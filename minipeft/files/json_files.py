@@ -1,19 +1,35 @@
 """JSON in and out; files that are written whole or not at all."""
 
 import json
+import math
 import os
+import stat
 import tempfile
 from contextlib import contextmanager
 from errno import ENOENT
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, shortened
 
 
 def write_json(path, value):
     """A value -> a JSON file, sorted and indented, all of it or nothing."""
     with atomic(path) as temporary:
-        Path(temporary).write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        Path(temporary).write_text(as_json(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def as_json(value, **options):
+    """A value as JSON, which has no NaN and no infinity: they become null."""
+    return json.dumps(with_nulls(value), allow_nan=False, **options)
+
+
+def with_nulls(value):
+    """The value with None in place of every float that is not finite."""
+    if isinstance(value, dict):
+        return {key: with_nulls(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_nulls(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager
@@ -49,6 +65,8 @@ def clear_errors(path):
 def read_text(path):
     """A file's text. Raises InputError where there is none, or where it is not UTF-8."""
     try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would keep us waiting
+            raise InputError(f"{path}: not a file")
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8: {error}") from None
@@ -57,15 +75,48 @@ def read_text(path):
 
 
 def read_json(path):
-    """A JSON file -> its value. Raises InputError with the line where it is none.
+    """A JSON file -> its value. Raises InputError where it is none, with the line to blame."""
+    return parse_json(read_text(path), path)
 
-    Python itself gives up at numbers of thousands of digits, and at brackets in thousands of brackets.
+
+def read_object(path):
+    """A JSON file as a dict. Raises InputError where it is none."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: want an object of settings, not {type(value).__name__}")
+    return value
+
+
+def parse_json(text, where):
+    """A text -> its value as JSON. Raises InputError, which begins with `where`, for what is none.
+
+    NaN and Infinity are Python's and not JSON's, and a number such as 1e999 is none that a float holds.
+    Python itself gives up at whole numbers of thousands of digits, and at brackets in thousands of brackets.
     """
     try:
-        return json.loads(read_text(path))
+        value = json.loads(text, parse_constant=finite, parse_float=finite)
+        check_depth(value)
+        return value
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: not JSON: {error}") from None
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no JSON that can be read: {error}") from None
+        line = f", line {error.lineno}" if "\n" in text.strip() else ""
+        raise InputError(f"{where}{line}: not JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise InputError(f"{where}: no JSON that can be read: brackets in brackets, too deep") from None
+    except ValueError as error:
+        raise InputError(f"{where}: no JSON that can be read: {str(error).partition(';')[0]}") from None
+
+
+def check_depth(value, left=100):
+    """Raise RecursionError at brackets in more than `left` brackets: whoever works with it recurses, too."""
+    if not left:
+        raise RecursionError
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        check_depth(each, left - 1)
+
+
+def finite(text):
+    """A number of JSON. Raises ValueError where it is not finite."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{shortened(text)} is no finite number")
+    return number

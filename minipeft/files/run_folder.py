@@ -1,6 +1,7 @@
 """The folder of a run: one run at a time writes into it, and sweeps out what a killed one left behind."""
 
 import re
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,9 +57,12 @@ def run_folder(path):
 
 
 def sweep(folder):
-    """Remove the temporary files of a killed writer, in the folder and in those within that no run holds."""
+    """Remove what a killed writer had begun, in the folder and in those within that no run holds."""
     within = [f for f in folder.iterdir() if f.is_dir() and not f.is_symlink() and not (f / LOCK).exists()]
     for place in (folder, *within):
         for file in place.glob(".*"):
-            if LEFT_BEHIND.fullmatch(file.name) and file.is_file():
-                file.unlink(missing_ok=True)
+            if LEFT_BEHIND.fullmatch(file.name):
+                if file.is_dir() and not file.is_symlink():  # `replace_adapter`'s
+                    shutil.rmtree(file, ignore_errors=True)
+                else:
+                    file.unlink(missing_ok=True)

@@ -2,50 +2,68 @@
 
 import json
 import mmap
+import stat
 from pathlib import Path
 
 import numpy as np
 
 from ..backend import to_host
 from ..errors import InputError
-from .json_files import atomic
+from .json_files import atomic, parse_json
 
-STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I32": "<i4"}  # NumPy has no bfloat16
+STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # NumPy has no bfloat16
+INDICES = {"I32": "<i4"}  # of a choice of weights
+LARGEST = np.finfo(np.float32).max
+MOST_DIMENSIONS = 8  # more than any weight has, and fewer than NumPy can hold
 
 
 def read_safetensors(path, skip=()):
     """A safetensors file -> {name: array}, and its metadata. The arrays are mapped from the file, read-only.
 
-    skip: ends of names to leave out.
+    skip: ends of names to leave out. What is called "..._indices" is of whole numbers, all else of floats.
     A bfloat16 is the upper half of a float32, so those become float32 copies. Raises InputError naming
-    the file where it is missing, cut short, not safetensors, or holds a type that is not in STORED.
+    the file where it is missing, cut short, not safetensors, or holds a type that is not expected there.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="np") as file:  # checks header, offsets and length
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+    metadata = read_metadata(path)  # checks header, offsets and length
     data = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
     body = 8 + int(data[:8].view("<u8")[0])
-    header = json.loads(data[8:body].tobytes())
+    header = parse_json(data[8:body].tobytes().decode(), path)
     header.pop("__metadata__", None)
     tensors = {}
     for name, info in header.items():
         if name.endswith(tuple(skip)):
             continue
-        if info["dtype"] not in STORED:
-            raise InputError(f"{path}: {name} is of type {info['dtype']}; want one of {', '.join(STORED)}")
+        kinds = INDICES if name.endswith("_indices") else STORED
+        if info["dtype"] not in kinds:
+            raise InputError(f"{path}: {name} is of type {info['dtype']}; want {' or '.join(kinds)}")
+        if len(info["shape"]) > MOST_DIMENSIONS:
+            raise InputError(f"{path}: {name} has {len(info['shape'])} dimensions, no weight's number")
         begin, end = (body + offset for offset in info["data_offsets"])
-        stored = data[begin:end].view(STORED[info["dtype"]])
+        if end > len(data):
+            raise InputError(f"{path}: not a whole safetensors file (it has just become shorter)")
+        stored = data[begin:end].view(kinds[info["dtype"]])
         if info["dtype"] == "BF16":
             stored = (stored.astype(np.uint32) << 16).view(np.float32)
         tensors[name] = stored.reshape(info["shape"])
     return tensors, metadata
+
+
+def read_metadata(path):
+    """{word: text} of a safetensors file. Raises InputError where it is missing, or not a whole one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path}: not a file")
+        with safe_open(path, framework="np") as file:
+            return file.metadata() or {}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
 
 
 def unload(array):
@@ -83,6 +101,13 @@ def put_metadata_in_order(path):
 
 
 def check_tensors(tensors, shapes, where):
+    """Raise InputError for the first tensor that is missing, not known, of another shape, or not finite."""
+    check_shapes(tensors, shapes, where)
+    for name in shapes:
+        check_finite(name, tensors[name], where)
+
+
+def check_shapes(tensors, shapes, where):
     """Raise InputError for the first tensor that is missing, not known, or of another shape."""
     for name, shape in shapes.items():
         if name not in tensors:
@@ -91,3 +116,15 @@ def check_tensors(tensors, shapes, where):
             raise InputError(f"{where}: tensor {name} has shape {tensors[name].shape}, expected {shape}")
     if unknown := sorted(tensors.keys() - shapes.keys()):
         raise InputError(f"{where}: tensor {unknown[0]} does not belong there")
+
+
+def check_finite(name, array, where):
+    """Raise InputError where an array has a number that is NaN, infinite, or too large for a float32.
+
+    A sum shows it, at 5 GB in a second and without a second array; of large numbers it may overflow, so then
+    each one is asked. What was read of a mapped file is given back.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(array.sum(dtype=np.float32)) and not (abs(array) <= LARGEST).all():
+            raise InputError(f"{where}: tensor {name} has a number that is not finite")
+    unload(array)

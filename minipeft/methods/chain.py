@@ -7,6 +7,7 @@ from math import prod
 from ..errors import InputError
 from .about import default_of
 from .base import Method, add_dx, add_grads
+from .keys_values.prefix_tuning import PrefixTuning
 
 
 class Chain(Method):
@@ -31,7 +32,11 @@ class Chain(Method):
         return any(m.trains_base(name, config) for m in self.methods)
 
     def init(self, model, rng):
-        """The tensors of all parts. Raises InputError where two parts own or want the same one."""
+        """The tensors of all parts. Raises InputError where two want the same one, and for two prefixes."""
+        if sum(isinstance(part, PrefixTuning) for part in self.leaves()) > 1:
+            raise InputError(
+                "two prefixes in one chain: take one prefix, with as many virtual tokens as both"
+            )
         tensors = {}
         for m in self.methods:
             own = m.init(model, rng)
@@ -45,6 +50,10 @@ class Chain(Method):
             ):
                 raise InputError(f"a method of the chain trains {name!r}, another needs it for itself")
         return tensors
+
+    def leaves(self):
+        """The parts, and in place of a part that is a chain itself (MAM, UniPELT) its own."""
+        return [leaf for m in self.methods for leaf in (m.leaves() if isinstance(m, Chain) else [m])]
 
     def use_training_data(self, data):
         """Every part gets it."""

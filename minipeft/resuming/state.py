@@ -23,12 +23,16 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import like, xp_of
-from ..errors import InputError, SettingError
+from ..errors import InputError, SettingError, shortened
 from ..files.content import content_of
 from ..files.tensors import write_safetensors
+from ..settings import fits, in_words
 
 STATE = "state.safetensors"
 FREE = ("save_every", "skip_bad_steps")  # settings that may be others when a run goes on
+RUN = {  # what is in "run"
+    "step": int, "finished": bool, "t": int, "history": dict, "best": dict, "since_best": int, "same": dict,
+}  # fmt: skip
 WORDS = {
     "base": "the base is another", "data": "the training data is another",
     "eval_data": "the evaluation data is another", "teacher": "the teacher is another",
@@ -74,7 +78,7 @@ class SavedRun:
                 )
             self.path.unlink()
             return 0
-        if different := differences(run["same"], self.same):
+        if different := sorted(differences(run["same"], self.same), key=lambda d: d not in WORDS.values()):
             raise InputError(
                 f"{self.path}: not the run that was begun there: {'; '.join(different)}: "
                 "go on with what it was begun with, or choose another folder"
@@ -150,9 +154,11 @@ def read_state(path):
 
     try:
         arrays = load_file(path)
-        run = json.loads(arrays.pop("run").tobytes())
-        return arrays, {"step": 0, "finished": False} | run
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        run = {"step": 0, "finished": False} | json.loads(arrays.pop("run").tobytes())
+        if wrong := [key for key, kind in RUN.items() if not fits(run[key], kind)]:
+            raise ValueError(f"{wrong[0]} must be {in_words(RUN[wrong[0]])}")
+        return arrays, run
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not the state of a run ({error}): delete it to begin anew") from None
 
 
@@ -185,4 +191,5 @@ def differences(there, here, name=""):
         return [line for key in keys for line in differences(there.get(key), here.get(key), key)]
     if there == here:
         return []
-    return [WORDS.get(name, f"{name} was {json.dumps(there)} and is {json.dumps(here)}")]
+    was, now = (shortened(json.dumps(each), 50) for each in (there, here))
+    return [WORDS.get(name, f"{name} was {was} and is {now}")]

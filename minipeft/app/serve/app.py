@@ -6,7 +6,6 @@ The event loop reads, checks and answers; one thread generates.
 """
 
 import asyncio
-import json
 import socket
 import time
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ...errors import InputError
+from ...files.json_files import as_json
 from .connections import Server, TimedProtocol
 from .interface import CHAT, TEXT, Refused, usage_of
 from .queue import Engine
@@ -113,7 +113,7 @@ async def whole_answer(engine, job, interface):
 async def events(job, interface, part, parts, include_usage):
     """The same as server-sent events, a part each: `part` is the first, `parts` are the others."""
     frame = interface.frame(job.request, interface.piece) | ({"usage": None} if include_usage else {})
-    event = lambda value: f"data: {json.dumps(value)}\n\n"
+    event = lambda value: f"data: {as_json(value)}\n\n"
     begun = set()
     try:
         while part:

@@ -11,23 +11,31 @@
 docs/formats.md says what goes where.
 """
 
+from functools import partial
 from pathlib import Path
 
-from ...errors import InputError
+from ...errors import InputError, visible
 from ...methods import Chain
-from ..hub import find_adapter
+from ..hub import find_adapter, refuse_base
 from . import adapterhub, huggingface, own, whole
+from .replace import replace_adapter
 
-FORMATS = (whole, adapterhub, huggingface, own)  # the first that writes a method does; `own` writes every one
+SPARE = 1 << 20  # numbers that an adapter may draw beside those in its files
+FORMATS = (adapterhub, whole, huggingface, own)  # the first that writes a method does; `own` writes every one
 
 
 def save_adapter(peft, folder):
-    """Write `peft`'s adapter into `folder`, in the first format that has its method."""
+    """Write `peft`'s adapter into `folder`, in the first format that has its method: see `replace_adapter`.
+
+    Raises InputError where it is the folder of the base.
+    """
     method = peft.method
     if type(method) is Chain and len(method.methods) == 1:  # a list of one is that one
         method = method.methods[0]
+    refuse_base(folder, peft.model.name)
     form = next(form for form in FORMATS if form.writes(method))
-    form.save(peft, Path(folder))
+    with replace_adapter(Path(folder)) as new:
+        form.save(peft, new)
 
 
 def load_adapter(model, folder, attach):
@@ -42,4 +50,10 @@ def load_adapter(model, folder, attach):
     form = next((form for form in FORMATS if form.reads(folder)), None)
     if form is None:
         raise InputError(f"{folder}: no adapter_config.json there, and no config.json of a whole model")
-    return form.load(model, folder, attach)
+    most = SPARE + sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+    try:
+        return form.load(model, folder, partial(attach, most=most))
+    except InputError as error:
+        if str(error).startswith(visible(folder)):
+            raise
+        raise InputError(f"{folder}: {error}") from None

@@ -1,6 +1,7 @@
 """AdapterHub's format: what its library `adapters` (1.3) writes is read, and what is written it reads.
 
-    FOLDER/adapter_config.json, adapter.safetensors      one adapter, a MAM, a UniPELT or a LoReFT
+    FOLDER/adapter_config.json, adapter.safetensors      one adapter, a MAM, a UniPELT or a LoReFT;
+                                                         a prefix, too, is read (and written as PEFT's)
 
     FOLDER/NAME/adapter_config.json, adapter.safetensors                 a fusion: a folder for each adapter,
     FOLDER/NAME,NAME/adapter_fusion_config.json,                         one for what joins them,
@@ -21,7 +22,7 @@ nothing happens.
 MAM and UniPELT compute here and there the same only of texts whose positions begin at P behind the prefix;
 there they begin at 0 unless `position_ids` says otherwise. UniPELT's gates are each token's own here, and
 means over the text there, so only texts of one token have equal logits. The files are whole either way.
-Neither can `adapters` write as safetensors: see PICKLE.
+Neither can `adapters` write as safetensors: see PICKLES.
 
 DiReFT differs from NoReFT by a setting, subtract_projection, that `adapters` neither writes nor reads: from
 any file it makes a NoReFT. Here the setting is in the file, and must be; there, what is in the file is a
@@ -47,9 +48,9 @@ from ...methods import (
     UniPELT,
 )
 from ...methods.about import is_registered
-from ..json_files import read_json, write_json
+from ..json_files import read_object, write_json
 from ..tensors import check_tensors, read_safetensors, write_safetensors
-from .config import CONFIG, read_object
+from .config import CONFIG, check_kinds, with_tuples
 
 VERSION = "adapters.1.3.0"
 NAME = "minipeft"  # of an adapter that was not read from a file, where it has one
@@ -58,12 +59,10 @@ TENSORS = "adapter.safetensors"
 FUSION_CONFIG, FUSION_TENSORS = "adapter_fusion_config.json", "model_adapter_fusion.safetensors"
 SETUP, HEAD = "adapter_setup.json", "model_head.safetensors"
 
-PICKLES = {TENSORS: "pytorch_adapter.bin", FUSION_TENSORS: "pytorch_model_adapter_fusion.bin"}
-PICKLE = (  # the prefix is there once more for every layer, under names with ".pool."
-    'python -c "import torch, safetensors.torch as s; '
-    "s.save_file({{k: v.contiguous() for k, v in torch.load('{old}', weights_only=True).items() "
-    "if '.pool.' not in k}}, '{new}')\""
-)
+PICKLES = {
+    TENSORS: "pytorch_adapter.bin",
+    FUSION_TENSORS: "pytorch_model_adapter_fusion.bin",
+}  # docs/formats.md has the command that converts one
 
 
 def writes(method):
@@ -128,6 +127,10 @@ def load(model, folder, attach):
     attached.unread[CONFIG] = config
     unused = [f".units.{i}." for i in ends_without_positions(method)]
     read_tensors(attached, folder, TENSORS, in_adapters(attached.tensors, config["name"]), unused)
+    if isinstance(
+        method, PrefixTuning
+    ):  # it is saved as Hugging Face PEFT's, which has no place for the rest
+        attached.unread.clear()
     return attached
 
 
@@ -140,11 +143,15 @@ def load_fusion(model, folder, attach):
             "each adapter of the fusion, with the adapter's name"
         )
     if (folder / SETUP).is_file():
-        setup = read_json(folder / SETUP).get("adapter_setup", {})
+        whole = read_object(folder / SETUP)
+        check_kinds(whole, {"adapter_setup": dict}, folder / SETUP)
+        setup = whole.get("adapter_setup", {})
+        check_kinds(setup, {"children": tuple[dict, ...]}, folder / SETUP)
         kinds = [str(one.get("type")) for one in (setup, *setup.get("children", ()))]
         if kinds != ["Fuse"] + ["single"] * (len(kinds) - 1):
             raise InputError(f"{folder / SETUP}: a setup of {', '.join(kinds)} is not implemented, only Fuse")
     config = read_config(found[0], model)
+    check_kinds(config, {"adapter_names": tuple[str, ...] | None}, found[0])
     names = check_names(config.get("adapter_names") or config["name"].split(","))
     file = str(found[0].relative_to(folder))
     configs, adapters = {file: config}, {}
@@ -287,8 +294,10 @@ def read_tensors(attached, folder, file, there, unused=()):
     """
     path = folder / file
     if not path.is_file() and (path.parent / PICKLES[path.name]).is_file():
-        convert = PICKLE.format(old=PICKLES[path.name], new=path.name)
-        raise InputError(f"{path.parent}: only a pickle is there, which is not read. Convert it: {convert}")
+        raise InputError(
+            f"{path.parent}: only a pickle is there, {PICKLES[path.name]}, which is not read: "
+            f"docs/formats.md has the command that makes {path.name} of it"
+        )
     stored, _ = read_safetensors(path)
     prefix = "transformer."  # which a model without head does not put in front
     stored = {prefix + key.removeprefix(prefix): t for key, t in stored.items() if ".pool." not in key}
@@ -483,6 +492,8 @@ def method_of(config, path):
     kind = config.get("architecture")
     if kind is None:
         return read_bottleneck(config, False, path)
+    if kind == "prefix_tuning":
+        return read_prefix(config, False, path)
     if kind == "reft":
         settings = settings_of(config, REFT, path)
         if not settings["orthogonality"] and "subtract_projection" not in config:
@@ -493,7 +504,10 @@ def method_of(config, path):
         return LoReFT(**settings)
     if kind != "union":
         raise InputError(f"{path}: architecture = {kind!r} is not implemented")
+    check_kinds(config, {"configs": tuple[dict, ...]}, path)
     configs = config.get("configs", [])
+    for each in configs:
+        check_kinds(each, {"architecture": str | None}, path)
     kinds = [c.get("architecture") for c in configs]
     if kinds == ["prefix_tuning", None]:
         adapter = read_bottleneck(configs[1], False, path)
@@ -524,7 +538,7 @@ def settings_of(config, keys, path, **must):
     if lacking := sorted(keys.own.keys() - keys.absent.keys() - config.keys()):
         raise InputError(f"{path}: {lacking[0]} is missing")
     values = {field: (keys.absent | config)[key] for key, field in keys.own.items()}
-    return {field: tuple(v) if isinstance(v, list) else v for field, v in values.items()}
+    return {field: with_tuples(value) for field, value in values.items()}
 
 
 def read_bottleneck(config, gated, path):
@@ -539,6 +553,7 @@ def read_bottleneck(config, gated, path):
 
 def read_prefix(config, gated, path):
     """The prefix, out of a network or flat."""
+    check_kinds(config, {"flat": bool}, path)
     settings = settings_of(config, PREFIX_TUNING, path, use_gating=gated)
     flat = settings.pop("flat")
     return PrefixTuning(

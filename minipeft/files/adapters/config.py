@@ -1,10 +1,11 @@
 """What the formats share: reading adapter_config.json into a method's settings."""
 
-from dataclasses import fields
-from numbers import Real
+from dataclasses import fields, is_dataclass
+from typing import get_args, get_origin, get_type_hints
 
 from ...errors import InputError
-from ..json_files import read_json
+from ...settings import fits, in_words
+from ..json_files import read_object
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -14,36 +15,51 @@ def read_config(folder):
     return read_object(folder / CONFIG)
 
 
-def read_object(path):
-    """A JSON file as a dict. Raises InputError where it is none."""
-    config = read_json(path)
-    if not isinstance(config, dict):
-        raise InputError(f"{path}: not a JSON object of settings")
-    return config
-
-
 def peft_type(folder):
     """The folder's `peft_type`, or None."""
-    return read_config(folder).get("peft_type") if (folder / CONFIG).is_file() else None
+    if not (folder / CONFIG).is_file():
+        return None
+    config = read_config(folder)
+    check_kinds(config, {"peft_type": str | None}, folder / CONFIG)
+    return config.get("peft_type")
+
+
+def check_kinds(config, kinds, path):
+    """Raise InputError for the first key of a configuration that is there and not of its kind, a type."""
+    for key, kind in kinds.items():
+        if key in config and not fits(config[key], kind):
+            raise InputError(f"{path}: {key} must be {in_words(kind)}, not {config[key]!r}")
 
 
 def settings(cls, config, path):
     """Of a configuration, the fields of the method `cls`; a null stands for the field's default.
 
-    Raises InputError for anything but a number where a number is expected, or but true or false for a switch.
+    Raises InputError for a value that is not of the field's type.
     """
-    values = {}
-    for f in fields(cls):
-        value = config.get(f.name)
-        if value is None:
-            continue
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if f.type is bool and not isinstance(value, bool):
-            raise InputError(f"{path}: {f.name} must be true or false, not {value!r}")
-        if f.type in (int, float) and not is_number:
-            raise InputError(f"{path}: {f.name} must be a number, not {value!r}")
-        values[f.name] = with_tuples(value)
+    kinds = get_type_hints(cls)
+    values = {f.name: config[f.name] for f in fields(cls) if config.get(f.name) is not None}
+    values = {name: with_parts(with_tuples(value), kinds[name], path) for name, value in values.items()}
+    check_kinds(values, kinds, path)
     return values
+
+
+def with_parts(value, kind, path):
+    """The value of a field; where it holds a method, or several by name, these are made of their dicts."""
+    if not isinstance(value, dict):
+        return value
+    if is_dataclass(kind):
+        refuse_others(value, {f.name for f in fields(kind)}, path)
+        return kind(**settings(kind, value, path))
+    if get_origin(kind) is dict:
+        return {key: with_parts(each, get_args(kind)[1], path) for key, each in value.items()}
+    return value
+
+
+def refuse_others(config, known, path):
+    """Raise InputError for a setting that is not `known`, unless its value switches it off."""
+    for key, value in config.items():
+        if key not in known and value:
+            raise InputError(f"{path}: {key} = {value!r} is not implemented")
 
 
 def with_tuples(value):

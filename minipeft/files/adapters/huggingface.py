@@ -36,9 +36,10 @@ from ...methods.about import is_registered
 from ...methods.keys_values.prefix_tuning import TABLE
 from ...methods.linear.targets import matches
 from ...version import __version__
-from ..json_files import write_json
+from ..json_files import parse_json, write_json
 from ..tensors import check_tensors, read_safetensors, write_safetensors
-from .config import CONFIG, TENSORS, peft_type, read_config, settings, with_tuples
+from .config import CONFIG, TENSORS, check_kinds, peft_type, read_config, settings, with_tuples
+from .converted import converted
 
 # ------------------------------------------------------------------------------------------ configuration
 
@@ -88,8 +89,14 @@ UNREAD = {  # keys that say nothing about the function the adapter computes, on 
     "num_attention_heads", "num_layers", "peft_type", "peft_version", "qalora_group_size", "revision",
     "runtime_config", "token_dim", "tokenizer_kwargs", "tokenizer_name_or_path",
 }  # fmt: skip
-READ = {"bias", "exclude_modules", "modules_to_save", "task_type", "use_dora"}  # beside the method's fields
+KINDS = {  # of the keys that are no fields of the method
+    "bias": str, "exclude_modules": tuple[str, ...] | str | None, "modules_to_save": tuple[str, ...] | None,
+    "task_type": str | None, "use_dora": bool | None,
+}  # fmt: skip
 HOW_IT_BEGAN = {"eva", "orthogonal"}  # values of init_lora_weights that leave the base as it is
+BEGINNINGS = {  # keys that PEFT reads for one value of init_lora_weights alone
+    "corda_config": "corda", "loftq_config": "loftq", "lora_ga_config": "lora_ga",
+}  # fmt: skip
 
 LAYERS = [  # of the largest GPT-2, and more: a method is asked about them before there is a model
     f"h.{i}.{kind}" for i in range(100)
@@ -230,9 +237,9 @@ def methods_in(config, model_config, path):
     if form is None:
         known = ", ".join(FORMS)
         raise InputError(f"{path}: peft_type {config.get('peft_type')!r} is not one of {known}")
-    known = {f.name for f in fields(form.method)} | UNREAD | READ
+    known = {f.name for f in fields(form.method)} | UNREAD | KINDS.keys()
     for key, value in config.items():
-        if key not in known and value and value != form.defaults.get(key) and not harmless(key, value):
+        if key not in known and value and value != form.defaults.get(key) and not harmless(key, config):
             raise InputError(f"{path}: {key} = {value!r} is not implemented")
     if config.get("task_type") not in (None, "CAUSAL_LM", "FEATURE_EXTRACTION"):
         raise InputError(f"{path}: task_type = {config['task_type']!r} is not implemented")
@@ -256,9 +263,11 @@ def methods_in(config, model_config, path):
     return [adapter, *biases(adapter, config, model_config, path), *modules(config, model_config)]
 
 
-def harmless(key, value):
-    """Values beside the defaults that change nothing here."""
-    return key == "layers_pattern" and value in ("h", ["h"])
+def harmless(key, config):
+    """Does a value beside the default change nothing here? How to begin says nothing once it has begun."""
+    if key in BEGINNINGS:
+        return config.get("init_lora_weights") != BEGINNINGS[key]
+    return key == "layers_pattern" and config[key] in ("h", ["h"])
 
 
 def narrow(adapter, config, model_config):
@@ -267,9 +276,7 @@ def narrow(adapter, config, model_config):
 
     def excluded(name):
         whole = f"transformer.{name}"
-        return (exclude and matches(name, exclude)) or any(
-            re.match(rf"(^|.*\.){m}($|\..*)", whole) for m in saved
-        )
+        return (exclude and matches(name, exclude)) or any(f".{m}." in f".{whole}." for m in saved)
 
     layers = dict.fromkeys(name.rpartition(".")[0] for name in model_config.shapes())
     if isinstance(adapter, LNTuning):
@@ -295,9 +302,18 @@ def biases(adapter, config, model_config, path):
 
 
 def modules(config, model_config):
-    """PEFT's `modules_to_save` -> [Modules] or nothing. A tied head is no module: it trains with wte."""
+    """PEFT's `modules_to_save` -> [Modules] or nothing. A tied head is no module: it trains with wte.
+
+    There an entry is the end of a name, of any letters: "_f" is ln_f. Here it is one behind a dot.
+    """
     saved = [m for m in config.get("modules_to_save") or () if m != "lm_head" or model_config.head == m]
-    return [Modules(tuple(saved))] if saved else []
+    names = [name.split(".") for name in model_config.shapes()]
+    names = dict.fromkeys(".".join(parts[:n]) for parts in names for n in range(1, len(parts)))
+    listed = []
+    for m in saved:
+        ends = [name for name in names if f"transformer.{name}".endswith(m)]
+        listed += [m] if not ends or all(matches(name, (m,)) for name in ends) else ends
+    return [Modules(tuple(dict.fromkeys(listed)))] if saved else []
 
 
 # ------------------------------------------------------------------------------------------------ tensors
@@ -364,8 +380,6 @@ def save(peft, folder):
     if has_encoder(adapter):
         write_safetensors(folder / ENCODER, encoder_of(peft.tensors), metadata)
         _, tensors = adapter.without_encoder(peft.tensors)
-    else:
-        (folder / ENCODER).unlink(missing_ok=True)  # of another adapter that was here
     if isinstance(adapter, LoRAPlus):  # a rate of training, no key of PEFT's
         metadata["loraplus_lr_ratio"] = repr(float(adapter.loraplus_lr_ratio))
     places = in_file(adapter, tensors, peft.selected)
@@ -400,13 +414,17 @@ def load(model, folder, attach):
     """The adapter on `model`. Raises InputError for a setting or a tensor that does not fit."""
     path = folder / TENSORS
     config = read_config(folder)
+    check_kinds(config, KINDS, folder / CONFIG)
     stored, metadata = read_safetensors(path)
     stored = {without_prefix(key): a for key, a in stored.items() if not any(t in key for t in TWICE)}
+    stored, config = converted(stored, config, model, folder / CONFIG)
     model, beside = with_embeddings(stored, config, model, path)
     model = with_the_heads_of(stored, model)
     adapter, *others = methods_in(config, model.config, folder / CONFIG)
+    adapter = adapter.from_saved(vars(adapter), stored)
     if "loraplus_lr_ratio" in metadata and type(adapter) is LoRA:
-        adapter = LoRAPlus(**vars(adapter), loraplus_lr_ratio=float(metadata["loraplus_lr_ratio"]))
+        ratio = parse_json(metadata["loraplus_lr_ratio"], f"{path}: loraplus_lr_ratio")
+        adapter = LoRAPlus(**vars(adapter), loraplus_lr_ratio=ratio)
     attached = attach(model, [adapter, *others] if others else adapter)
     places = in_file(adapter, attached.tensors, attached.selected)
     everything = attached.tensors | attached.selected

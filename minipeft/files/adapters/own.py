@@ -14,7 +14,7 @@ from ...methods.about import about
 from ...version import __version__
 from ..json_files import write_json
 from ..tensors import check_tensors, read_safetensors, write_safetensors
-from .config import CONFIG, TENSORS, peft_type, read_config, settings
+from .config import CONFIG, TENSORS, peft_type, read_config, refuse_others, settings
 
 OWN = "MINIPEFT_"
 COMMON = {"peft_type", "task_type", "inference_mode", "base_model_name_or_path", "auto_mapping", "revision"}
@@ -80,7 +80,7 @@ def restored(config, tensors, path):
             raise InputError(f"{path}: methods must be a list of configurations, not {parts!r}")
         return Chain([restored(part, tensors, path) for part in parts])
     classes = {OWN + name.upper(): cls for name, cls in METHODS.items()}
-    if kind not in classes:
+    if not isinstance(kind, str) or kind not in classes:
         raise InputError(
             f"{path}: peft_type {kind!r} is not one of {', '.join([*classes, OWN + 'CHAIN'])}; "
             "if it is a method of your own, call minipeft.register first, or give --register module:Class"
@@ -88,10 +88,3 @@ def restored(config, tensors, path):
     cls = classes[kind]
     refuse_others(config, COMMON | {f.name for f in fields(cls)}, path)
     return cls.from_saved(settings(cls, config, path), tensors)
-
-
-def refuse_others(config, known, path):
-    """Raise InputError for a setting that is not `known`, unless its value switches it off."""
-    for key, value in config.items():
-        if key not in known and value:
-            raise InputError(f"{path}: {key} = {value!r} is not implemented")

@@ -1,10 +1,14 @@
 """Full fine-tuning on disk: the plain GPT-2 that it is, as `transformers` has it."""
 
 from ...backend import like
+from ...errors import InputError
 from ...methods import Full
 from ..checkpoint import read_gpt2, write_gpt2
-from ..tensors import check_tensors
+from ..tensors import check_shapes, read_metadata
 from .config import CONFIG
+
+FILES = ("config.json", "model.safetensors")
+MARK = {"minipeft_adapter": "full"}  # in the metadata: a base has none, and is no adapter's to remove
 
 
 def writes(method):
@@ -17,17 +21,24 @@ def reads(folder):
     return (folder / "config.json").is_file() and not (folder / CONFIG).is_file()
 
 
+def is_adapter(folder):
+    """Is the model in the folder one that was written as an adapter?"""
+    try:
+        return read_metadata(folder / "model.safetensors").items() >= MARK.items()
+    except InputError:
+        return False
+
+
 def save(peft, folder):
-    """Write the whole model. A folder that held an adapter holds this model from now on."""
-    (folder / CONFIG).unlink(missing_ok=True)
-    write_gpt2(folder, peft.config, peft.weights, peft.tokenizer, beside=peft.model.beside)
+    """Write the whole model."""
+    write_gpt2(folder, peft.config, peft.weights, peft.tokenizer, beside=peft.model.beside, metadata=MARK)
 
 
 def load(model, folder, attach):
     """All weights of the folder. Raises InputError where one does not fit."""
     attached = attach(model, Full())
     _, trained, *_ = read_gpt2(folder, dtype=str(model.dtype))
-    check_tensors(trained, {name: w.shape for name, w in attached.trainable.items()}, folder)
+    check_shapes(trained, {name: w.shape for name, w in attached.trainable.items()}, folder)
     for name, weight in attached.trainable.items():
         weight[...] = like(weight, trained[name])
     return attached

@@ -1,8 +1,12 @@
 """Which linear layers a method acts beside: Hugging Face PEFT's rules for `target_modules` and their like."""
 
 import re
+from functools import lru_cache
 
 from ...errors import InputError
+
+LONGEST = 2000  # characters of a pattern
+MOST_REPEATS = 5  # `*`, `+`, `?` or `{...}` in a pattern; of those, C(40 + 5, 5) ways through a name of 40
 
 
 def matches(name, target_modules, layers_to_transform=None):
@@ -17,7 +21,7 @@ def matches(name, target_modules, layers_to_transform=None):
         return False
     whole = f"transformer.{name}"
     if isinstance(target_modules, str):
-        return target_modules == "all-linear" or any(re.fullmatch(target_modules, n) for n in (name, whole))
+        return target_modules == "all-linear" or any(fits(target_modules, n) for n in (name, whole))
     return any(whole == target or whole.endswith("." + target) for target in target_modules)
 
 
@@ -56,5 +60,38 @@ def by_pattern(name, patterns, default):
     sees, "transformer.h.0.attn.c_attn". No two keys should fit one layer: a file sorts the keys (PEFT's do,
     too), and then another one may be the first.
     """
-    fits = (value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", f"transformer.{name}"))
-    return next(fits, default)
+    found = (value for key, value in patterns.items() if fits(rf"(.*\.)?({key})", f"transformer.{name}"))
+    return next(found, default)
+
+
+@lru_cache(maxsize=1 << 16)
+def fits(pattern, name):
+    """Is the whole of `name` what the regular expression describes? It is matched once, not every step."""
+    return compiled(pattern).fullmatch(name) is not None
+
+
+@lru_cache(maxsize=256)
+def compiled(pattern):
+    """A regular expression, ready. Raises InputError for what is none, and for one that could run for years.
+
+    Python tries one way after the other. A group that is repeated and holds a repeat or a choice, (a+)+ or
+    (a|ab)*, doubles the ways with every letter; so it is refused, and so are more than MOST_REPEATS repeats.
+    """
+    if len(pattern) > LONGEST:
+        raise InputError(f"a regular expression of {len(pattern):,} characters: more than {LONGEST:,}")
+    try:
+        expression = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise InputError(f"{pattern!r} is no regular expression: {error}") from None
+    if re.search(r"\\[1-9]|\(\?P=", pattern) or expression.flags & re.VERBOSE:
+        raise InputError(f"the regular expression {pattern!r} refers back to a group, or has (?x): refused")
+    flat = re.sub(r"\\.|\[\^?\]?(\\.|[^]\\])*\]", "a", pattern)  # letters, classes: one character each
+    flat = re.sub(r"\(\?(P<\w+>|<?[=!]|[a-z-]*:)", "(", flat)
+    while group := re.search(r"\(([^()]*)\)([*+{]?)", flat):
+        inner, repeated = group.groups()
+        if repeated and re.search(r"[*+?{|]", inner):
+            raise InputError(f"the regular expression {pattern!r} repeats what holds a repeat or a choice")
+        flat = flat[: group.start()] + inner + flat[group.end() - len(repeated) :]
+    if len(re.findall(r"[*+}?][?+]?", flat)) > MOST_REPEATS:
+        raise InputError(f"the regular expression {pattern!r} has more than {MOST_REPEATS} repeats")
+    return expression

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InputError
+from ...settings import check_range
 from ..about import About
 from ..base import Method
 from .targets import matches, target_layers
@@ -43,12 +44,21 @@ class VeRA(Method):
     init_weights: bool = True
     layers_to_transform: tuple[int, ...] | int | None = None
 
+    @classmethod
+    def from_saved(cls, settings, tensors):
+        """A and B are drawn as large as r says, so first d, which is in the file, has to say so, too."""
+        vera = cls(**settings)
+        if wrong := [d for name, d in tensors.items() if "vera_lambda_d" in name and d.shape != (vera.r,)]:
+            raise InputError(f"VeRA's rank r is {vera.r}, and a vera_lambda_d has shape {wrong[0].shape}")
+        return vera
+
     def init(self, model, rng):
         """A and B; d and l for every target. Raises InputError for a bad setting or no target."""
         if self.r < 1:
             raise InputError(f"VeRA's rank r must be 1 or more, not {self.r}")
         if not 0 <= self.vera_dropout < 1:
             raise InputError(f"vera_dropout must be at least 0 and below 1, not {self.vera_dropout}")
+        check_range("projection_prng_key", self.projection_prng_key, least=0, below=2**32)
         layers = target_layers(model.config, self.target_modules, self.layers_to_transform)
         I_max, O_max = (max(sizes) for sizes in zip(*layers.values(), strict=True))
         tensors = projections(I_max, self.r, O_max, self.projection_prng_key)

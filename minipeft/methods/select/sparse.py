@@ -87,8 +87,9 @@ class Sparse(Method):
         tensors = {}
         for name, i in (self._choose(model, rng) if self.chosen is None else self.chosen).items():
             size = model.weights[name].size if name in model.weights and self._targeted(name) else 0
-            if len(i) == 0 or i.min() < 0 or i.max() >= size:
-                raise InputError(f"{name}: the chosen weights are not among the {size} to choose from")
+            in_order = i.ndim == 1 and len(i) > 0 and (i[1:] > i[:-1]).all()
+            if not in_order or i[0] < 0 or i[-1] >= size:
+                raise InputError(f"{name}: the chosen weights are not some of {size}, each once, in order")
             tensors |= {f"{name}_indices": i, f"{name}_values": np.zeros(len(i))}
             tensors |= {f"{name}_start": np.zeros(len(i))}
         return tensors

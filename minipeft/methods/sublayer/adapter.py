@@ -37,7 +37,7 @@ class Adapter(Method):
 
     mh_adapter: bool = False
     output_adapter: bool = True
-    reduction_factor: float | dict = 16
+    reduction_factor: float | dict[str, float] = 16
     non_linearity: str | None = "relu"
     original_ln_before: bool = True
     scaling: float | str = 1.0

@@ -12,6 +12,7 @@ learned. Defaults and names as in AdapterHub's `adapters`, whose matrices are th
 import numpy as np
 
 from ...errors import InputError, check_choice
+from ...settings import check_range
 from .activations import ACTIVATIONS, activation_backward, check_activation
 
 INITS = ("bert", "mam_adapter", "houlsby")
@@ -21,8 +22,7 @@ def check_bottleneck(method):
     """Raise InputError where the settings that all bottlenecks share are bad."""
     factors = method.reduction_factor
     for factor in factors.values() if isinstance(factors, dict) else [factors]:
-        if not factor > 0:
-            raise InputError(f"reduction_factor must be above 0, not {factor}")
+        check_range("reduction_factor", factor, least=0.001)
     if isinstance(factors, dict) and "default" not in factors:
         raise InputError('reduction_factor by layer needs a "default" for the other layers')
     if isinstance(factors, dict) and not all(isinstance(layer, str) for layer in factors):

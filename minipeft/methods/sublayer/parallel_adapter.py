@@ -27,7 +27,7 @@ class ParallelAdapter(Adapter):
         Adapter.about, name="parallel_adapter", recipe=("reduction_factor=8",), learning_rate=6e-3, small={}
     )
 
-    reduction_factor: float | dict = 2
+    reduction_factor: float | dict[str, float] = 2
     original_ln_before: bool = False
     scaling: float | str = 4.0
     init_weights: str = "mam_adapter"

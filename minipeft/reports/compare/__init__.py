@@ -15,7 +15,7 @@ from pathlib import Path
 from ...cost.machine import this_machine, versions
 from ...errors import InputError, counted
 from ...files.hub import find_folder
-from ...files.json_files import read_json, write_json
+from ...files.json_files import read_object, write_json
 from ...files.run_folder import run_folder
 from ...train import Training
 from .budget import MARGIN, REPORT, cost_of, probe_of, read_budget, steps_within, with_steps
@@ -129,7 +129,7 @@ def steps_for(plan, budget, runner, begin):
         "seeds": plan.seeds,
         "commands": [run.command for tried in runs for run in tried],
     }
-    if path.is_file() and (kept := read_json(path))["asked"] == asked:
+    if path.is_file() and (kept := read_object(path)).get("asked") == asked:
         runner.skip(len(runs))  # nothing is timed again: going on, the steps have to be the same
         return kept["steps"]
     costs = []

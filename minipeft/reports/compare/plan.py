@@ -7,7 +7,7 @@ from pathlib import Path
 from ...config import SIZES
 from ...files.content import content_of_files
 from ...files.hub import find_folder
-from ...files.json_files import read_json
+from ...files.json_files import read_object
 from .recipes import BASELINES, COMMON, FEW_SHOT, LENGTH, method_of, recipe_of
 from .sweep import TRAINING, variants
 
@@ -62,7 +62,7 @@ class PlannedRun:
         path = self.folder / "result.json"
         if not path.is_file():
             return None
-        result = read_json(path)
+        result = read_object(path)
         same = result.get("command") == self.command and result.get("content") == self.content()
         return result if same else None
 

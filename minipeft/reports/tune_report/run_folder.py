@@ -1,13 +1,12 @@
 """A finished run, read from its folder: what was trained, on what, and how it went."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ...data.batches import load_pairs
 from ...errors import InputError
-from ...files.adapters.config import read_object
+from ...files.json_files import parse_json, read_object
 from ...methods import Chain
 from ...model import load_model
 from ...peft_model import PeftModel
@@ -125,10 +124,7 @@ def read_metrics(path):
     """metrics.jsonl as a list of dicts. Raises InputError with the line that is not JSON."""
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {number}: not JSON: {error.msg}") from None
+        rows.append(parse_json(line, f"{path}, line {number}"))
     if not any("loss" in row for row in rows):
         raise InputError(f"{path}: no training step is in it")
     return rows

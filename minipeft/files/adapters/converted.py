@@ -1,0 +1,97 @@
+"""Parts of PEFT's LoRA files that no method here has: they are read as others that compute the same.
+
+    lora_bias                  s b' beside s (x A) B   the layer's own bias, b + s b'; it trains ("lora_only")
+    trainable_token_indices    rows of wte             the base's embeddings; they do not train
+    LoRA on wte                wte + s (B A)^T         the base's embeddings; they do not train
+
+PEFT's LoRA on a tied wte is in the embedding alone, and not in the head: the two are parted. The rows of
+trainable tokens are in both. A save writes what was read, and PEFT reads it.
+"""
+
+import numpy as np
+
+from ...backend import to_host
+from ...errors import InputError
+from ...methods import LoRA
+from ...methods.linear.targets import matches
+from ..tensors import check_tensors
+from .config import check_kinds, settings
+
+KINDS = {
+    "lora_bias": bool | None,
+    "trainable_token_indices": tuple[int, ...] | dict[str, tuple[int, ...]] | None,
+}
+ROWS = "wte.token_adapter.trainable_tokens_delta"  # (n, C), whole rows in spite of the name
+A, B = "wte.lora_embedding_A", "wte.lora_embedding_B"  # (R, V), (C, R)
+
+
+def converted(stored, config, model, path):
+    """The tensors of a file and its configuration, without these parts and with what stands for them.
+
+    Raises InputError where such a part does not fit.
+    """
+    if config.get("peft_type") != "LORA":
+        return stored, config
+    check_kinds(config, KINDS, path)
+    if config.get("lora_bias"):
+        stored, config = with_biases(stored, config, model, path)
+    wte = to_host(model.weights["wte.weight"])
+    if config.get("trainable_token_indices"):
+        rows = token_rows(stored, config["trainable_token_indices"], wte, path)
+        stored = {key: a for key, a in stored.items() if key != ROWS} | {"wte.weight": rows}
+        config = config | {"trainable_token_indices": None}
+    if A in stored:
+        change = embedding_update(stored, config, wte, path)
+        parted = {"wte.weight": stored.get("wte.weight", wte) + change}
+        parted |= {"lm_head.weight": stored.get("wte.weight", wte)} if model.config.head == "wte" else {}
+        stored = {key: a for key, a in stored.items() if key not in (A, B)} | parted
+        if isinstance(targets := config.get("target_modules"), list):
+            config = config | {"target_modules": [t for t in targets if not matches("wte", [t])]}
+    return stored, config
+
+
+def scaling(config, name, path):
+    """s of the layer `name`."""
+    lora = LoRA(**settings(LoRA, config, path))
+    if lora.rank(name) < 1:
+        raise InputError(f"{path}: the rank must be 1 or more, not {lora.rank(name)} at {name}")
+    return lora.scaling(name)
+
+
+def with_biases(stored, config, model, path):
+    """b + s b' of every layer that has a b' in the file."""
+    if config.get("use_dora"):
+        raise InputError(f"{path}: lora_bias = True is not implemented beside use_dora")
+    stored = dict(stored)
+    for key in [key for key in stored if key.endswith(".lora_B.bias")]:
+        name, own = key.removesuffix(".lora_B.bias"), stored.pop(key)
+        there = f"{name}.base_layer.bias"
+        bias = to_host(model.weights.get(f"{name}.bias", np.zeros(0)))
+        check_tensors({key: own}, {key: bias.shape}, path)
+        stored[there] = stored.get(there, bias) + scaling(config, name, path) * own.astype(bias.dtype)
+    bias = "lora_only" if config.get("bias", "none") == "none" else config["bias"]
+    return stored, config | {"lora_bias": False, "bias": bias}
+
+
+def token_rows(stored, indices, wte, path):
+    """wte with the file's rows in it."""
+    if isinstance(indices, dict):
+        if set(indices) != {"wte"}:
+            raise InputError(f"{path}: trainable_token_indices of {', '.join(indices)}: only wte has tokens")
+        indices = indices["wte"]
+    if "wte.weight" in stored:
+        raise InputError(f"{path}: trainable_token_indices, and wte.weight beside them: which one is meant?")
+    check_tensors({k: a for k, a in stored.items() if k == ROWS}, {ROWS: (len(indices), wte.shape[1])}, path)
+    if unknown := [i for i in indices if not 0 <= i < len(wte)]:
+        raise InputError(f"{path}: trainable_token_indices: {unknown[0]} is not in 0 ... {len(wte) - 1}")
+    wte = wte.copy()
+    wte[list(indices)] = stored[ROWS]
+    return wte
+
+
+def embedding_update(stored, config, wte, path):
+    """s (B A)^T (V, C)."""
+    lora = {key: a for key, a in stored.items() if key in (A, B)}
+    R = LoRA(**settings(LoRA, config, path)).rank("wte")
+    check_tensors(lora, {A: (R, wte.shape[0]), B: (wte.shape[1], R)}, path)
+    return scaling(config, "wte", path) * (lora[B].astype(wte.dtype) @ lora[A]).T
