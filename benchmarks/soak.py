@@ -2,8 +2,9 @@
 
     python benchmarks/soak.py --minutes 10
 
-Each client asks at random for one of ORDERS, whole or as a stream, goes away in the middle, or sends what is
-no request. Before that, every order is asked for alone, with nobody beside it. Needs Linux and `.[test-serve]`.
+Each client asks at random for one of `orders`, whole or as a stream, goes away in the middle, or sends what
+is no request. Before that, every order is asked for alone, with nobody beside it. Needs `.[test-serve]`, and
+Linux.
 """
 
 import argparse

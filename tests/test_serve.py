@@ -437,7 +437,8 @@ def broken(peft, name):
             value[...] = kept[key]
 
 
-def test_an_adapter_that_is_broken_harms_no_request_beside_it(peft, alone, monkeypatch):
+@pytest.mark.parametrize("worst", ["low_rank", "prefix"])
+def test_an_adapter_that_is_broken_harms_no_request_beside_it(worst, peft, alone, monkeypatch):
     gate, batches = threading.Event(), []
 
     def gated(model, under_way):
@@ -448,22 +449,21 @@ def test_an_adapter_that_is_broken_harms_no_request_beside_it(peft, alone, monke
     monkeypatch.setattr(queue, "complete", gated)
     names = ["low_rank", "prefix", "small", "low_rank", "prefix"]
     body = {"prompt": PROMPT, "max_tokens": 6, "temperature": 0}
-    with serving(peft) as (url, engine), ThreadPoolExecutor(6) as threads, broken(peft, "low_rank"):
+    with serving(peft) as (url, engine), ThreadPoolExecutor(6) as threads, broken(peft, worst):
         first = threads.submit(post, url, model="small", **body)
         wait_until(lambda: batches)
         answers = []
         for i, name in enumerate(names):
-            answers.append(threads.submit(post, url, model=name, stream=i == 3, **body))
+            answers.append(threads.submit(post, url, model=name, stream=name == worst and i > 2, **body))
             wait_until(lambda i=i: len(engine.waiting) == i + 1)
         gate.set()
         answers = [answer.result() for answer in answers]
         assert first.result().status_code == 200
     assert batches[1] == names
     for name, answer in zip(names, answers, strict=True):
-        if name == "low_rank":
-            assert (
-                answer.status_code == 500 and "'low_rank' are not finite" in answer.json()["error"]["message"]
-            )
+        if name == worst:
+            assert answer.status_code == 500
+            assert f"{worst!r} are not finite" in answer.json()["error"]["message"]
         else:
             assert answer.json()["choices"][0]["text"] == alone(name, max_new_tokens=6)
 
@@ -501,6 +501,22 @@ def test_connections_that_send_no_request_are_closed_and_leave_room(peft, monkey
         for sock in sockets:
             with suppress(ConnectionResetError):
                 assert sock.recv(1) == b""
+
+
+def test_who_does_not_take_the_end_of_a_stream_is_hung_up_on(peft, monkeypatch, caplog):
+    next_token = completions.Choice.next
+    slow_next = lambda choice, z: (time.sleep(0.05), next_token(choice, z))[1]
+    monkeypatch.setattr(completions.Choice, "next", slow_next)
+    monkeypatch.setattr(connections, "STOP_SECONDS", 0.5)
+    body = {"model": "small", "prompt": "name :", "max_tokens": 280, "temperature": 0, "stream": True}
+    with ExitStack() as stream:
+        with serving(peft) as (url, engine):
+            response = stream.enter_context(httpx.stream("POST", f"{url}/v1/completions", json=body))
+            next(response.iter_lines())
+            monkeypatch.setattr(engine, "stop", lambda: None)  # as if what it sends did not arrive
+            begin = time.monotonic()
+        assert time.monotonic() - begin < 10  # 280 tokens take 14 s
+    assert not caplog.records
 
 
 # ------------------------------------------------------------------------------------------------ chats

@@ -207,7 +207,7 @@ def chat_command(args):
 
 
 def serve_command(args):
-    """Answer OpenAI's completions interface over HTTP: the base and each adapter are models, by name."""
+    """Answer OpenAI's completions and chats over HTTP: the base and each adapter are models, by name."""
     try:
         from .serve.app import LOOPBACK, make_app, make_server
     except ImportError as error:
