@@ -29,7 +29,7 @@ class IA3(Method):
     GPT-2 small: 12 (2304 + 3072) = 64,512 parameters, 0.05 %.
     """
 
-    about = About("ia3", learning_rate=2e-1, section="scales", peft_type="IA3")
+    about = About("ia3", learning_rate=1e-1, section="scales", peft_type="IA3")
 
     target_modules: tuple[str, ...] | str = ("c_attn", "mlp.c_proj")
     feedforward_modules: tuple[str, ...] | str = ("mlp.c_proj",)

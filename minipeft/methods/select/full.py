@@ -14,7 +14,7 @@ class Full(Selection):
     the embedding's and the head's.
     """
 
-    about = About("full", learning_rate=1e-3)
+    about = About("full", learning_rate=5e-4)
 
     def trains_base(self, name, config):
         """Everything."""

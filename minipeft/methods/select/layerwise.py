@@ -28,7 +28,7 @@ class Layerwise(Selection):
     Howard & Ruder 2018, "Universal Language Model Fine-tuning for Text Classification", section 3.2.
     """
 
-    about = About("layerwise", recipe=("top=2",), learning_rate=4e-3)
+    about = About("layerwise", recipe=("top=2",), learning_rate=1e-3)
 
     top: int = 2
     bottom: int = 0

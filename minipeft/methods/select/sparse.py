@@ -42,7 +42,7 @@ class Sparse(Method):
     """
 
     about = About(
-        "sparse", recipe=("fraction=0.025", "importance=fisher", "samples=64"), learning_rate=1e-2,
+        "sparse", recipe=("fraction=0.025", "importance=fisher", "samples=64"), learning_rate=5e-3,
         small={"fraction": 0.2},
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ class LoReFT(Method):
     """
 
     about = About(
-        "loreft", recipe=("r=8", "prefix_positions=200", "dropout=0"), learning_rate=2e-2, section="edits",
+        "loreft", recipe=("r=8", "prefix_positions=200", "dropout=0"), learning_rate=6e-3, section="edits",
         adapterhub=True,
     )  # fmt: skip
 
