@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from small import scramble, small_model
 
 from minipeft import GPT2, InputError, LoRA, PeftModel, Sparse, VeRA, evaluate, train
+from minipeft.app.info import describe, in_words
 from minipeft.data.rows import read_rows
 from minipeft.errors import LONGEST, SettingError
 from minipeft.files.json_files import as_json, parse_json, read_json, write_json
@@ -95,6 +96,12 @@ def test_a_message_is_one_line_of_visible_characters():
     assert str(SettingError("r", "{} is \x1b")) == r"r is \x1b"
     long = str(InputError("front " + "x" * 1000 + " end"))
     assert len(long) == LONGEST and long.startswith("front x") and long.endswith("x end")
+
+
+def test_what_is_shown_of_a_folder_has_no_control_characters(tmp_path):
+    edit(saved("lora", tmp_path) / CONFIG, **{"\x1b[2J": "\x1b[31m\nred\u202e"})
+    text = in_words(describe(tmp_path))
+    assert r"\x1b[2J \x1b[31m\nred\u202e" in text and all(map(str.isprintable, text.split("\n")))
 
 
 def test_json_that_python_gives_up_at_is_one_line():
