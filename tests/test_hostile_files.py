@@ -349,6 +349,11 @@ def test_a_size_is_checked_before_there_is_an_array_of_it(name, values, message,
     tracemalloc.stop()
 
 
+def test_a_link_to_nowhere_beside_an_adapter_is_no_matter(tmp_path):
+    (saved("lora", tmp_path) / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    PeftModel.from_pretrained(small_model("float32"), tmp_path)
+
+
 def test_widths_of_adapterhub_are_checked_before_there_is_an_array(tmp_path):
     config = read_json(saved("adapter", tmp_path) / CONFIG)
     for factor, message in {0.001: "has shape", 1e-9: "reduction_factor must be 0.001 or more"}.items():
