@@ -349,6 +349,15 @@ def test_a_size_is_checked_before_there_is_an_array_of_it(name, values, message,
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    "names", [["a\0", "b"], ["../up", "b"], ["", "b"], ["x" * 3000, "b"], 3, [3], "food"]
+)
+def test_names_in_a_fusion_that_are_no_folders_are_refused(names, tmp_path):
+    path = next(saved("fusion", tmp_path).glob("*/adapter_fusion_config.json"))
+    edit(path, adapter_names=names)
+    refused(lambda: PeftModel.from_pretrained(small_model("float32"), tmp_path), "adapter")
+
+
 def test_a_link_to_nowhere_beside_an_adapter_is_no_matter(tmp_path):
     (saved("lora", tmp_path) / "gone.safetensors").symlink_to(tmp_path / "nowhere")
     PeftModel.from_pretrained(small_model("float32"), tmp_path)
