@@ -244,8 +244,7 @@ def optimizer_step(model, optimizer, micro_batches, s, step):
     Where the loss or a gradient is not finite, nothing is applied.
     """
     begin, loss, count, tokens, gradients = time.perf_counter(), 0.0, 0, 0, Gradients()
-    with warnings.catch_warnings():  # NumPy's: the two numbers that are looked at below say it, too
-        warnings.filterwarnings("ignore", "(overflow|invalid value) encountered", RuntimeWarning)
+    with no_warnings():
         for i, batch in enumerate(micro_batches):
             seed = (s.seed * 1_000_003 + step) * s.accumulation_steps + i
             batch_loss, batch_count, more = model.loss_and_grad_sums(batch, seed, s.dropout, s.checkpointing)
@@ -262,13 +261,22 @@ def optimizer_step(model, optimizer, micro_batches, s, step):
     return result | {"tokens": tokens, "seconds": seconds}
 
 
+@contextmanager
+def no_warnings():
+    """Inside, NumPy does not warn of numbers that overflow: the loss, which is looked at, says it, too."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(overflow|invalid value) encountered", RuntimeWarning)
+        yield
+
+
 def evaluate(model, data, batch_size=16, on_long="refuse"):
     """Mean loss per labelled token, perplexity, the share of tokens predicted right, their number.
 
     Raises InputError where there is no such token, and where the loss is no finite number.
     """
     pairs, _ = load_pairs(data, model, on_long)
-    scores = [model.scores(batch) for batch in batches(pairs, batch_size)]
+    with no_warnings():
+        scores = [model.scores(batch) for batch in batches(pairs, batch_size)]
     logprob = np.concatenate([s[0] for s in scores])
     if not len(logprob):
         raise InputError("no token of the data has a label: nothing to evaluate")

@@ -409,7 +409,10 @@ def test_own_files_are_told_to_every_run(folder, tmp_path, started):
 def test_a_run_that_ends_in_an_error_gives_its_message(folder, tmp_path, capsys):
     words = words_of(folder, "--methods", "bitfit", "--steps", "2", "--learning-rate", "1e30", "--quiet")
     assert main([*words, "--out", str(tmp_path)]) == 2
-    assert "every run failed, 1 in all; the first: step 2: the loss is" in capsys.readouterr().err
+    assert (
+        "every run failed, 1 in all; the first: evaluation after step 1: the loss is nan"
+        in capsys.readouterr().err
+    )
 
 
 def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(folder, tmp_path):

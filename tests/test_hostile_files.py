@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from small import scramble, small_model
 
 from minipeft import GPT2, InputError, LoRA, PeftModel, Sparse, VeRA, evaluate, train
+from minipeft.app.info import describe, in_words
 from minipeft.data.rows import read_rows
 from minipeft.errors import LONGEST, SettingError
 from minipeft.files.json_files import as_json, parse_json, read_json, write_json
@@ -95,6 +96,12 @@ def test_a_message_is_one_line_of_visible_characters():
     assert str(SettingError("r", "{} is \x1b")) == r"r is \x1b"
     long = str(InputError("front " + "x" * 1000 + " end"))
     assert len(long) == LONGEST and long.startswith("front x") and long.endswith("x end")
+
+
+def test_what_is_shown_of_a_folder_has_no_control_characters(tmp_path):
+    edit(saved("lora", tmp_path) / CONFIG, **{"\x1b[2J": "\x1b[31m\nred\u202e"})
+    text = in_words(describe(tmp_path))
+    assert r"\x1b[2J \x1b[31m\nred\u202e" in text and all(map(str.isprintable, text.split("\n")))
 
 
 def test_json_that_python_gives_up_at_is_one_line():
@@ -340,6 +347,20 @@ def test_a_size_is_checked_before_there_is_an_array_of_it(name, values, message,
     refused(lambda: PeftModel.from_pretrained(base, tmp_path), message)
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "names", [["a\0", "b"], ["../up", "b"], ["", "b"], ["x" * 3000, "b"], 3, [3], "food"]
+)
+def test_names_in_a_fusion_that_are_no_folders_are_refused(names, tmp_path):
+    path = next(saved("fusion", tmp_path).glob("*/adapter_fusion_config.json"))
+    edit(path, adapter_names=names)
+    refused(lambda: PeftModel.from_pretrained(small_model("float32"), tmp_path), "adapter")
+
+
+def test_a_link_to_nowhere_beside_an_adapter_is_no_matter(tmp_path):
+    (saved("lora", tmp_path) / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    PeftModel.from_pretrained(small_model("float32"), tmp_path)
 
 
 def test_widths_of_adapterhub_are_checked_before_there_is_an_array(tmp_path):

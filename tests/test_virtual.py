@@ -206,7 +206,7 @@ def test_the_lstm_does_not_overflow():
         (PrefixTuning(3, init_text="a text"), "no tokenizer: give init_text as token ids"),
         (PrefixTuning(3, init_text=TEXT, prefix_projection=True), "init_text goes with neither"),
         (PrefixTuning(3, init_text=TEXT, init_weights="zero"), "init_text goes with neither"),
-        ([PrefixTuning(2), PrefixTuning(2)], "same tensor 'prefix_embeddings'"),
+        ([PrefixTuning(2), PrefixTuning(2)], "two prefixes in one chain"),
     ],
     ids=str,
 )

@@ -50,7 +50,8 @@ def load_adapter(model, folder, attach):
     form = next((form for form in FORMATS if form.reads(folder)), None)
     if form is None:
         raise InputError(f"{folder}: no adapter_config.json there, and no config.json of a whole model")
-    most = SPARE + sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+    files = [*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")]  # a fusion's are in folders
+    most = SPARE + sum(file.stat().st_size for file in files if file.is_file())
     try:
         return form.load(model, folder, partial(attach, most=most))
     except InputError as error:

@@ -187,7 +187,7 @@ def fusions_in(folder):
 def check_names(names):
     """The names of a fusion's adapters, as a list. Raises InputError for one that can be no folder's."""
     for name in names:
-        if not name or set(name) & set(".,/\\"):
+        if not name or not name.isprintable() or set(name) & set(".,/\\"):
             raise InputError(
                 f"AdapterFusion: an adapter's name is a folder's, without . , / or \\: not {name!r}"
             )
