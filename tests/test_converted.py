@@ -67,3 +67,11 @@ def test_parts_that_do_not_fit_are_refused(name, values, message, tmp_path):
     write_json(folder / CONFIG, read_json(folder / CONFIG) | values)
     with pytest.raises(InputError, match=message):
         PeftModel.from_pretrained(base(), folder)
+
+
+def test_lora_on_wte_of_a_configuration_without_targets_is_read(tmp_path):
+    folder = shutil.copytree(REFERENCE / "converted" / "wte", tmp_path / "wte")
+    config = read_json(folder / CONFIG)
+    write_json(folder / CONFIG, {key: value for key, value in config.items() if key != "target_modules"})
+    peft = PeftModel.from_pretrained(base(), folder)  # c_attn, by default, is what it has beside wte
+    assert_same_logits(packed_logits(peft)[:, : EXPECTED["wte"].shape[1]], EXPECTED["wte"])

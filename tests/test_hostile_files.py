@@ -188,6 +188,11 @@ def test_shards_lie_in_the_folder_of_their_index(folder, tmp_path):
         refused(lambda: GPT2.from_pretrained(folder), "no such file|name too long|symbolic links")
 
 
+def test_a_tensor_that_is_there_twice_is_refused(folder):
+    rewrite(folder / "model.safetensors", lambda t: t.update({"ln_f.bias": np.ones(12, "f4")}))
+    refused(lambda: GPT2.from_pretrained(folder), "a tensor is there twice")
+
+
 def test_links_as_the_hubs_cache_has_them_are_followed(folder, tmp_path):
     into_shards(folder, {"wte.weight": "one.safetensors"})
     (tmp_path / "blobs").mkdir()

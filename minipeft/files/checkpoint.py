@@ -65,7 +65,10 @@ def read_gpt2(name, dtype="float32", device="cpu"):
     stored = {}
     for path in weight_files(folder):
         tensors, _ = read_safetensors(path, MASK_BUFFERS)
-        stored |= {key.removeprefix("transformer."): value for key, value in tensors.items()}
+        named = {key.removeprefix("transformer."): value for key, value in tensors.items()}
+        if len(named) < len(tensors) or stored.keys() & named.keys():
+            raise InputError(f"{path}: a tensor is there twice, here or in another shard")
+        stored |= named
     head = stored.pop("lm_head.weight", None) if config.tie_word_embeddings else None
     if head is not None and not np.array_equal(head, stored.get("wte.weight")):
         raise InputError(f"{folder}: lm_head.weight differs from wte.weight, but config.json ties them")
