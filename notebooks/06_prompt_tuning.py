@@ -314,7 +314,7 @@ found, cosines = nearest(runs["text"][0].tensors["prompt_embeddings"])
 kept = int((found == np.array(text)).sum())
 with picture(f"{kept} of 20 rows that began as a text still lie nearest to it.", 8, 4.6) as f:
     axes = f.subplots()
-    name = lambda i: model.tokenizer.decode([int(i)]).strip() or "space"
+    name = lambda i: repr(model.tokenizer.decode([int(i)]).strip())[1:-1] or "space"
     labels = [f"{name(a)} → {name(b)}" for a, b in zip(text, found, strict=True)]
     axes.barh(range(20), cosines, color=TRAINED)
     axes.set_yticks(range(20), labels)
