@@ -90,6 +90,12 @@ def test_claims_hold_or_do_not_and_say_by_which_numbers():
     assert "no (bitfit 20.0 %; few_shot 20.0 %)" in words
 
 
+def test_random_weights_are_measured_above_the_commonest_answer():
+    for random, short in ((0.5, True), (0.74, True), (0.75, False)):  # half of 0.49 above 0.5
+        holds, words = verdicts({"majority": 0.5, "lora": 0.99, "lora_random": random})
+        assert list(holds.values()) == [short] and "majority 50.0 %" in words
+
+
 def test_a_claim_that_the_rows_cannot_tell_about_is_not_made():
     assert verdicts({"none": 0.1, "lora": 0.5}) == ({}, "")
     assert list(verdicts({"full": 0.0, "lora": 0.5})[0].values()) == [True]
