@@ -80,9 +80,9 @@ def bfloat16(entries):
                 rows.append([method, kind, form, *numbers, f"{side['losses'][-1]:.3f}"])
     return [
         "### In bfloat16",
-        "Training as above. `float32 packed`, `bfloat16`: the base as `--base` holds it. PyTorch's `bfloat16`: "
-        "the whole model in it; `autocast`: weights in float32, products in bfloat16. What a processor without "
-        "AMX or AVX-512's bfloat16 shows is not the speed of bfloat16.",
+        "Training as above. `float32 packed`, `bfloat16`: the base as `--base` holds it. PyTorch's "
+        "`bfloat16`: the whole model in it; `autocast`: weights in float32, products in bfloat16. What a "
+        "processor without AMX or AVX-512's bfloat16 shows is not the speed of bfloat16.",
         "`python benchmarks/against_pytorch.py --parts bfloat16 --methods lora --batches e2e`",
         markdown([["method", "batches", "form", "tokens/s", "peak, MB", "last loss"], *rows], left=3),
     ]
