@@ -3,10 +3,10 @@
     python benchmarks/packed_base.py numbers     the embedded model: how far off are products, losses, ...?
     python benchmarks/packed_base.py speed --data e2e.jsonl --tokenizer FOLDER     GPT-2 small's shape
 
-Forms: `plain`; `float32` and `bfloat16` packed by MKL (extra `mkl`); `bfloat16, stored`: made into floats in
-every product, as where there is no MKL. Times are taken in turn (A B C A B C ...): medians, and the median of
-the ratios to the plain base in the same turn. Memory is that of a process of its own, `minipeft bench`, on a
-base that is mapped from its file.
+Forms: `plain`; `float32` and `bfloat16` packed by MKL (extra `mkl`), whatever the processor has for bfloat16;
+`bfloat16, stored`: made into floats in every product. Times are taken in turn (A B C A B C ...): medians, and
+the median of the ratios to the plain base in the same turn. Memory is that of a process of its own, `minipeft
+bench`, on a base that is mapped from its file; there `bfloat16` is what `--base` makes of it on this machine.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from minipeft import GPT2, AdamW, BitFit, LoRA, PeftModel, PrefixTuning, pack, t
 from minipeft.files.tokenizer import load_tokenizer
 from minipeft.model import load_model
 from minipeft.speed import mkl
-from minipeft.speed.packed import BFloat16
+from minipeft.speed.packed import BFloat16, Packed, PackedBFloat16
 from minipeft.tasks import data_to_text
 
 FORMS = ("plain", "float32", "bfloat16", "bfloat16, stored")
@@ -37,10 +37,12 @@ METHODS = {
 
 def in_form(model, form):
     """The model with its base held in that form."""
-    if form == "bfloat16, stored":
-        names = [f"{name}.weight" for name in (*model.config.linear_layers(), model.config.head)]
-        return model.with_weights(model.weights | {name: BFloat16(model.weights[name]) for name in names})
-    return model if form == "plain" else model.packed(form)
+    if form == "plain":
+        return model
+    held = {"float32": Packed, "bfloat16": PackedBFloat16, "bfloat16, stored": BFloat16}[form]
+    names = [f"{name}.weight" for name in (*model.config.linear_layers(), model.config.head)]
+    packed = {name: held(model.weights[name], lookup=name == "wte.weight") for name in names}
+    return model.with_weights(model.weights | packed)
 
 
 # ------------------------------------------------------------------------------------------------- numbers
@@ -110,7 +112,7 @@ def speed(args):
             table(f"greedy, B = {number}", models, turns, lambda peft, p: decode(peft, p, args.new_tokens))
         del models
         for form in forms:
-            if "stored" not in form:
+            if form != "bfloat16, stored":
                 print(f"peak of training, {form}: {peak_memory(folder, form, args):,.0f} MB", flush=True)
 
 

@@ -65,13 +65,17 @@ def weight(shape, seed=0):
     return 0.02 * np.random.default_rng(seed).standard_normal(shape, dtype="float32")
 
 
+def in_form(model, form, monkeypatch):
+    """The model packed in this form, whatever this processor is."""
+    with monkeypatch.context() as processor:
+        processor.setattr(mkl, "processor_multiplies_bfloat16", lambda: "mkl" in form)
+        return model.packed(form.split(",")[0])
+
+
 def small_packed(form, monkeypatch):
     """The small model in float32, and the same packed."""
     base = small_model("float32")
-    with monkeypatch.context() as without:
-        if "mkl" not in form:
-            without.setattr(mkl, "library", lru_cache(lambda: None))
-        return base, base.packed(form.split(",")[0])
+    return base, in_form(base, form, monkeypatch)
 
 
 # ---------------------------------------------------------------------------------------------- bfloat16
@@ -208,13 +212,28 @@ def test_a_shard_has_one_thread_of_mkl_and_what_is_alone_has_more(monkeypatch):
 # ------------------------------------------------------------------------------------- finding the library
 
 
-def test_without_mkl_it_is_said_once(no_mkl, capsys):
+def test_without_mkl_it_is_said_once(no_mkl, capsys, monkeypatch):
     base = small_model("float32")
+    monkeypatch.setattr(mkl, "processor_multiplies_bfloat16", lambda: True)
     for _ in range(2):
         assert base.packed("float32") is base
         assert type(base.packed("bfloat16").weights["h.0.mlp.c_fc.weight"]) is BFloat16
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and all("pip install 'minipeft[mkl]'" in line for line in said)
+
+
+def test_a_processor_without_bfloat16_needs_no_mkl_for_it(capsys, monkeypatch):
+    monkeypatch.setattr(mkl, "processor_multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(mkl, "library", lambda: 1 / 0)
+    assert type(small_model("float32").packed("bfloat16").weights["wte.weight"]) is BFloat16
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag, has", [("amx_bf16", True), ("avx512_bf16", True), ("avx2", False)])
+def test_what_the_processor_has_is_read(flag, has, monkeypatch):
+    text = f"processor : 0\nflags : fpu sse {flag} fsrm\nbugs : none\n"
+    monkeypatch.setattr(Path, "read_text", lambda self, **_: text)
+    assert mkl.processor_multiplies_bfloat16.__wrapped__() is has
 
 
 def test_on_another_machine_it_is_not_looked_for(monkeypatch):
@@ -257,11 +276,8 @@ def test_what_multiplies_is_packed_and_nothing_else(form, monkeypatch):
 
 @each_form
 def test_a_head_of_its_own_is_packed_and_wte_is_not(form, monkeypatch):
-    with monkeypatch.context() as without:
-        if "mkl" not in form:
-            without.setattr(mkl, "library", lru_cache(lambda: None))
-        base = small_model("float32").untied()
-        model = base.packed(form.split(",")[0])
+    base = small_model("float32").untied()
+    model = in_form(base, form, monkeypatch)
     assert type(model.weights["lm_head.weight"]) is FORMS[form]
     assert model.weights["wte.weight"] is base.weights["wte.weight"]
     np.testing.assert_allclose(logits(model), logits(model.dequantized()), rtol=0, atol=0.05)
@@ -386,10 +402,7 @@ def test_gradients_are_not_checked_on_a_packed_base(no_mkl):
 def test_the_embedded_model_loses_next_to_nothing(form, monkeypatch):
     """In 30 steps the losses of three methods stay together, and so do their gradients at the start."""
     model, rows = GPT2.from_pretrained(TINY), data_to_text.rows("train", 200)
-    with monkeypatch.context() as without:
-        if "mkl" not in form:
-            without.setattr(mkl, "library", lru_cache(lambda: None))
-        held = model.packed(form.split(",")[0])
+    held = in_form(model, form, monkeypatch)
     off = 1e-4 if "float32" in form else 1e-2
     texts = data_to_text.rows("validation", 40)
     alone = [evaluate(PeftModel(base), texts)["loss"] for base in (held, model)]

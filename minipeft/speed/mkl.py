@@ -8,7 +8,7 @@ NumPy's BLAS does so in every product; MKL lets a caller keep the copy:
 
 The library comes with `pip install 'minipeft[mkl]'`, and nothing is compiled: ctypes calls its C functions.
 float32 is multiplied as it is. Numbers in bfloat16, which are handed over as uint16, are multiplied exactly
-and added up in float32: by the tiles of AMX where the processor has them, else by whatever MKL has for it.
+and added up in float32, by the tiles of AMX where the processor has them.
 """
 
 import ctypes
@@ -51,6 +51,20 @@ def find():
         files += sorted(Path(sys.prefix, folder).glob(f"{start}*"))
     found = (file.resolve() for file in files if file.name.startswith(start) and file.suffix != ".lib")
     return next((file for file in found if file.is_file()), None)
+
+
+@lru_cache(maxsize=1)
+def processor_multiplies_bfloat16():
+    """Has the processor instructions for products in bfloat16, AMX's or AVX-512's? Linux alone says so.
+
+    MKL does without, but then it is no faster than making floats of them: see docs/packed.md.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    words = {word for line in lines if line.startswith("flags") for word in line.split()}
+    return bool(words & {"amx_bf16", "avx512_bf16"})
 
 
 def use_threads(number, everywhere=False):

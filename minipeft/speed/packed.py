@@ -4,8 +4,9 @@ An operation multiplies by such a W as by an array: `x @ W`, `dy @ W.T`.
 
     float32     W as it is, packed by MKL (mkl.py). Without MKL a weight stays the array that it was.
     bfloat16    the upper half of each float32, rounded: 8 bits of precision in place of 24, half the memory.
-                With MKL packed; x is rounded in the same way, products are exact, sums are in float32.
-                Without, a block of W at a time is made into floats, as in quantized.py; x is not rounded.
+                Where the processor multiplies bfloat16 itself, and MKL is there, packed; x is rounded in the
+                same way, products are exact, sums are in float32. Elsewhere a block of W at a time is made
+                into floats, as in quantized.py, and x is not rounded.
 
 A packing is made when it is first asked for, one for x W and another for dy W^T: what only generates has one,
 and a layer below all that trains, too. From then on W itself is not in memory:
@@ -57,7 +58,7 @@ def floats(codes):
 
 
 class BFloat16(Quantized):
-    """codes (I, O) uint16, which lie as W: there is no scale to share. The form without MKL, and on a GPU."""
+    """codes (I, O) uint16, which lie as W: there is no scale to share."""
 
     kind, can_train = "bfloat16", True
 
@@ -188,6 +189,8 @@ def packer(kind, like_array):
         )
     if xp_of(like_array) is not np:
         return BFloat16 if kind == "bfloat16" else None
+    if kind == "bfloat16" and not mkl.processor_multiplies_bfloat16():
+        return BFloat16
     if mkl.library() is None:
         say_what_is_missing(kind)
         return BFloat16 if kind == "bfloat16" else None
@@ -199,7 +202,7 @@ def packer(kind, like_array):
 def say_what_is_missing(kind):
     """One line on stderr, once a process."""
     now = {
-        "float32": "weights stay as they are, and are packed anew in every product",
-        "bfloat16": "bfloat16 saves memory, but is made into float32 for every product",
+        "float32": "the weights stay as they are, and each product packs them anew",
+        "bfloat16": "the weights are made into float32 for every product, although the processor need not",
     }[kind]
-    print(f"minipeft: {now}: `pip install 'minipeft[mkl]'` packs them once (x86-64 alone)", file=sys.stderr)
+    print(f"minipeft: {now}: `pip install 'minipeft[mkl]'` has them packed once", file=sys.stderr)
