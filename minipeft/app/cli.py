@@ -327,10 +327,11 @@ def model_options(p):
     held.add_argument(
         "--base",
         choices=BASES,
-        help="hold the frozen weights in the processor's own order (float32, bfloat16: see "
-        "minipeft/speed/packed.py), or in 8 or 4 bits (minipeft/speed/quantized.py)",
+        metavar="FORM",
+        help="hold the frozen weights packed once (float32, bfloat16: see minipeft/speed/packed.py), or in 8 "
+        "or 4 bits (int8, nf4: minipeft/speed/quantized.py)",
     )
-    held.add_argument("--quantize", dest="base", choices=QUANTIZED, help="another word for --base")
+    held.add_argument("--quantize", dest="base", choices=QUANTIZED, help="the same by another word")
 
 
 def ops_option(p):
