@@ -50,7 +50,8 @@ def read_safetensors(path, skip=()):
 
 def unload(array):
     """Give back the memory that a mapped array's file takes by now; it is read again if asked for."""
-    if file := mapped_from(array):
+    file = mapped_from(array)
+    if hasattr(file, "madvise"):  # Windows has no such call
         file.madvise(mmap.MADV_DONTNEED)
 
 

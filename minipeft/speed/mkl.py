@@ -13,6 +13,7 @@ and added up in float32, by the tiles of AMX where the processor has them.
 
 import ctypes
 import mmap
+import os
 import platform
 import sys
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ class MKL:
 
     def __init__(self, path):
         """Raises OSError where it cannot be loaded, AttributeError where it lacks a function."""
+        if sys.platform == "win32":
+            os.add_dll_directory(str(path.parent))  # where the libraries lie that it loads in turn
         self.lib = lib = ctypes.CDLL(str(path))
         whole, number, address = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
         lib.MKL_Set_Interface_Layer(LP64)  # before anything is computed
