@@ -12,15 +12,15 @@ def use_threads(threads):
     """Nothing to do: the environment has said it (MINIPEFT_THREADS)."""
 
 
-def load(base, method, adapter, device):
-    """The model under the method."""
-    model = GPT2.from_pretrained(base, device=device)
+def load(base, method, adapter, device, form=None):
+    """The model under the method. form: of the base, as `--base` takes it."""
+    model = GPT2.from_pretrained(base, device=device).held(form)
     return PeftModel.from_pretrained(model, adapter) if adapter else PeftModel(model, METHODS[method]())
 
 
-def trainer(base, method, adapter, device):
+def trainer(base, method, adapter, device, form=None):
     """-> a function that takes one training step on a list of pairs and returns its loss; how much trains."""
-    peft, optimizer = load(base, method, adapter, device), AdamW(learning_rate=1e-3, weight_decay=0.01)
+    peft, optimizer = load(base, method, adapter, device, form), AdamW(learning_rate=1e-3, weight_decay=0.01)
 
     def step(pairs):
         loss, grads = peft.loss_and_grads(pack(pairs))

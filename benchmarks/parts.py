@@ -18,9 +18,17 @@ from minipeft.model import load_model
 
 WORKER = Path(__file__).parent / "worker.py"
 SIDES = ("minipeft", "pytorch")
+FORMS = {  # of the part bfloat16: which side, and how it holds or computes with the base
+    "minipeft": ("minipeft", None),
+    "minipeft, float32 packed": ("minipeft", "float32"),
+    "minipeft, bfloat16": ("minipeft", "bfloat16"),
+    "PyTorch": ("pytorch", None),
+    "PyTorch, bfloat16": ("pytorch", "bfloat16"),
+    "PyTorch, autocast": ("pytorch", "autocast"),
+}
 SELECTING = ("full", "bitfit")  # nothing but parameters of the base trains: there is no adapter to start from
 NEW_TOKENS = 64
-SAME_LOSS = 1e-3
+SAME_LOSS, SAME_ROUNDED_LOSS = 1e-3, 0.02
 
 
 class SideBySide:
@@ -44,17 +52,21 @@ class SideBySide:
             write_safetensors(folder / "tensors.safetensors", peft.tensors)  # by our names, for the adapter
         return str(folder)
 
-    def in_turn(self, part, method, show, **task):
-        """{side: the results of its processes}, the sides in turn. show: a result in words."""
+    def in_turn(self, part, method, show, forms=None, **task):
+        """{side: the results of its processes}, the sides in turn. show: a result in words.
+
+        forms: as FORMS, where there is more to compare than the two sides as they are.
+        """
+        forms = forms or {side: (side, None) for side in SIDES}
         task |= {"part": part, "method": method, "adapter": self.adapter(method), "base": str(self.base)}
         task |= {"device": self.args.device, "threads": self.args.threads}
-        results = {side: [] for side in SIDES}
+        results = {name: [] for name in forms}
         for _ in range(self.args.repeats):
-            for side in SIDES:
-                write_json(self.folder / "task.json", task | {"side": side})
+            for name, (side, form) in forms.items():
+                write_json(self.folder / "task.json", task | {"side": side, "form": form})
                 command = [sys.executable, WORKER, self.folder / "task.json", repr(time.time())]
-                results[side].append(self.output(command))
-                print(f"{part:<10} {side:<9} {show(results[side][-1])}", flush=True)
+                results[name].append(self.output(command))
+                print(f"{part:<10} {name:<9} {show(results[name][-1])}", flush=True)
         return results
 
     def output(self, command):
@@ -70,6 +82,16 @@ class SideBySide:
 
     def training(self, method, kind):
         """One method on one kind of batch."""
+        entry = self.trained(method, kind, None, SAME_LOSS)
+        return entry | ratios(entry, "tokens_per_second")
+
+    def bfloat16(self, method, kind):
+        """The same with FORMS; `full`, whose weights train, has no packed base."""
+        forms = {n: f for n, f in FORMS.items() if method != "full" or f[0] == "pytorch" or f[1] is None}
+        return self.trained(method, kind, forms, SAME_ROUNDED_LOSS)
+
+    def trained(self, method, kind, forms, same_loss):
+        """The medians of every side, once it is clear that all did the same work."""
         a = self.args
         batches = batches_of(kind, 1 + a.steps, self.model, a.data if kind in OF_ROWS else None)
         rates = lambda result: [n / s for n, s in zip(result["tokens"], result["seconds"], strict=True)]
@@ -77,20 +99,20 @@ class SideBySide:
             f"{method}, {kind}: {statistics.median(rates(result)):,.0f} tokens/s, "
             f"{result['peak_memory_mb']:,.0f} MB"
         )
-        results = self.in_turn("training", method, show, batches=batches)
-        every = [result for side in SIDES for result in results[side]]
+        results = self.in_turn("training", method, show, forms, batches=batches)
+        every = [result for each in results.values() for result in each]
         counts, losses = {r["trainable"] for r in every}, [r["losses"][0] for r in every]
-        if len(counts) > 1 or max(losses) - min(losses) > SAME_LOSS:
+        if len(counts) > 1 or max(losses) - min(losses) > same_loss * (1 if forms is None else min(losses)):
             raise InputError(f"{method}, {kind}: not the same work: {counts} train, first losses {losses}")
         entry = {"trainable": every[0]["trainable"], "steps": a.steps, "repeats": a.repeats}
-        for side in SIDES:
+        for side, own in results.items():
             entry[side] = {
-                "tokens_per_second": statistics.median(r for result in results[side] for r in rates(result)),
-                "step_seconds": statistics.median(s for result in results[side] for s in result["seconds"]),
-                "peak_memory_mb": statistics.median(result["peak_memory_mb"] for result in results[side]),
-                "losses": results[side][0]["losses"],
+                "tokens_per_second": statistics.median(r for result in own for r in rates(result)),
+                "step_seconds": statistics.median(s for result in own for s in result["seconds"]),
+                "peak_memory_mb": statistics.median(result["peak_memory_mb"] for result in own),
+                "losses": own[0]["losses"],
             }
-        return entry | ratios(entry, "tokens_per_second")
+        return entry
 
     def generation(self, number):
         """So many prompts at once, under LoRA."""

@@ -32,14 +32,17 @@ class BlockWithAdapter(nn.Module):
         return y + self.up(torch.relu(self.down(y)))
 
 
-def load(base, device):
+def load(base, device, dtype=torch.float32):
     """The model alone."""
-    return GPT2LMHeadModel.from_pretrained(base, dtype=torch.float32, **NO_DROPOUT).to(device)
+    return GPT2LMHeadModel.from_pretrained(base, dtype=dtype, **NO_DROPOUT).to(device)
 
 
-def load_to_train(base, method, adapter, device):
-    """The model under the method, whose weights are those of the adapter's folder."""
-    model = load(base, device)
+def load_to_train(base, method, adapter, device, dtype=torch.float32):
+    """The model under the method, whose weights are those of the adapter's folder.
+
+    Of a base in bfloat16 `peft` keeps its own tensors in float32.
+    """
+    model = load(base, device, dtype)
     if method == "full":
         return model
     if method not in ("bitfit", "adapter"):
@@ -55,18 +58,24 @@ def load_to_train(base, method, adapter, device):
         for i, block in enumerate(model.transformer.h):
             start = f"h.{i}.mlp.adapter_"
             own = {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
-            model.transformer.h[i] = BlockWithAdapter(block, own).to(device)
+            model.transformer.h[i] = BlockWithAdapter(block, own).to(device, dtype)
     return model
 
 
-def trainer(base, method, adapter, device):
-    """-> a function that takes one training step on a list of pairs and returns its loss; how much trains."""
-    model = load_to_train(base, method, adapter, device).train()
+def trainer(base, method, adapter, device, form=None):
+    """-> a function that takes one training step on a list of pairs and returns its loss; how much trains.
+
+    form: "bfloat16", the whole model in it; "autocast", products in it, of weights in float32; None: float32.
+    """
+    dtype = torch.bfloat16 if form == "bfloat16" else torch.float32
+    model = load_to_train(base, method, adapter, device, dtype).train()
+    products = torch.autocast(device, torch.bfloat16, enabled=form == "autocast")
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01)
 
     def step(pairs):
-        loss = model(**padded(pairs, device)).loss
+        with products:
+            loss = model(**padded(pairs, device)).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -69,6 +69,25 @@ def generation(entries):
     ]
 
 
+def bfloat16(entries):
+    """Speed and memory of both sides, in float32 and in bfloat16."""
+    rows = []
+    for name, e in entries.items():
+        method, kind = name.split(", ")
+        for form, side in e.items():
+            if isinstance(side, dict) and "tokens_per_second" in side:
+                numbers = f"{side['tokens_per_second']:,.0f}", f"{side['peak_memory_mb']:,.0f}"
+                rows.append([method, kind, form, *numbers, f"{side['losses'][-1]:.3f}"])
+    return [
+        "### In bfloat16",
+        "Training as above. `float32 packed`, `bfloat16`: the base as `--base` holds it. PyTorch's "
+        "`bfloat16`: the whole model in it; `autocast`: weights in float32, products in bfloat16. What a "
+        "processor without AMX or AVX-512's bfloat16 shows is not the speed of bfloat16.",
+        "`python benchmarks/against_pytorch.py --parts bfloat16 --methods lora --batches e2e`",
+        markdown([["method", "batches", "form", "tokens/s", "peak, MB", "last loss"], *rows], left=3),
+    ]
+
+
 def cold(entries):
     """A process from its start to the first token."""
     rows = []
@@ -128,4 +147,7 @@ def rates(ours, theirs):
     return [f"{side['tokens_per_second']:,.0f}" for side in (ours, theirs)]
 
 
-SECTIONS = {"training": training, "generation": generation, "cold": cold, "floor": floor, "growth": growth}
+SECTIONS = {
+    "training": training, "generation": generation, "bfloat16": bfloat16, "cold": cold, "floor": floor,
+    "growth": growth,
+}  # fmt: skip

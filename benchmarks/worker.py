@@ -12,7 +12,8 @@ import time
 
 def training(side, task):
     """Seconds, useful tokens and loss of each step; the first step warms up, and has no seconds."""
-    step, trainable = side.trainer(task["base"], task["method"], task["adapter"], task["device"])
+    how = task["base"], task["method"], task["adapter"], task["device"], task["form"]
+    step, trainable = side.trainer(*how)
     seconds, losses = [], []
     for pairs in task["batches"]:
         begin = time.perf_counter()

@@ -11,7 +11,7 @@ from .files.tensors import unload
 from .methods import Chain, Method
 from .methods.about import check_pairs
 from .settings import seeded
-from .speed.quantized import check_can_train
+from .speed.quantized import check_can_train, dequantized
 from .step import depth
 
 
@@ -58,9 +58,11 @@ class Attached:
         dtype_of = lambda a: a.dtype if a.dtype.kind in "iu" else model.dtype  # indices stay integers
         tensors = {name: xp.array(a, dtype=dtype_of(a)) for name, a in own.items()}
         weights = model.weights | method.change_base(model.weights, tensors)
-        selected = {name: weights[name].copy() for name in selected}
+        selected = dict.fromkeys(selected)
         for name in selected:
-            unload(weights[name])  # the copy is what is read from here on
+            W = dequantized(weights[name])
+            selected[name] = W.copy()
+            unload(W)  # the copy is what is read from here on
         everything = tensors | selected
         trainable = {name: a for name, a in everything.items() if method.optimizer_changes(name)}
         for name in trainable:

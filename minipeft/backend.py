@@ -10,9 +10,14 @@ INSTALL = "pip install 'minipeft[gpu12]' for CUDA 12, 'minipeft[gpu13]' for CUDA
 
 
 def xp_of(array):
-    """The module whose functions work on `array`: `numpy`, or `cupy` for an array on a GPU."""
+    """The module whose functions work on `array`: `numpy`, or `cupy` for an array on a GPU.
+
+    A weight that is held in another form than an array (speed/quantized.py) says itself where it is: `xp`.
+    """
     if type(array).__module__ == "numpy":
         return np
+    if hasattr(array, "xp"):
+        return array.xp
     import cupy
 
     return cupy

@@ -6,7 +6,7 @@ import numpy as np
 
 from .backend import xp_for
 from .config import GPT2Config, check_sequences, config_of_size
-from .errors import InputError, counted
+from .errors import InputError, check_choice, counted
 from .files.checkpoint import read_gpt2, write_gpt2
 from .files.tensors import unload
 from .generate import KVCache, generate, generate_ids, logits, next_logits
@@ -14,8 +14,13 @@ from .gpt2 import loss_and_grads
 from .settings import seeded
 from .speed.choose import operations
 from .speed.gradients import Gradients
-from .speed.quantized import Quantized, dequantized, quantizer
+from .speed.packed import KINDS as PACKED
+from .speed.packed import packer
+from .speed.quantized import KINDS as QUANTIZED
+from .speed.quantized import Held, dequantized, quantizer
 from .step import Step
+
+BASES = (*PACKED, *QUANTIZED)  # how a frozen base can be held
 
 
 class GPT2:
@@ -68,15 +73,16 @@ class GPT2:
     def save_pretrained(self, folder, dtype=None):
         """Write config.json, model.safetensors and tokenizer.json, as `transformers` loads them.
 
-        dtype: to store in, else as it is. Raises InputError for a quantised model: the format has no place
-        for its codes.
+        dtype: to store in, else as it is. Raises InputError for a model in 16 bits or fewer: its weights
+        are not those of any file, and would be taken for them.
         """
         if self.quantization:
             raise InputError(
                 f"{folder}: the weights are {self.quantization} and the file holds floats: save the model "
                 "that this one was made from, or model.dequantized()"
             )
-        write_gpt2(folder, self.config, self.weights, self.tokenizer, dtype, self.beside)
+        weights = self.dequantized().weights
+        write_gpt2(folder, self.config, weights, self.tokenizer, dtype, self.beside)
 
     def quantized(self, kind):
         """This model with the linear layers' weights in fewer bits, "int8" or "nf4": see `quantize`.
@@ -84,14 +90,41 @@ class GPT2:
         All else is shared with this model, which need not be kept. Of arrays that are mapped from a file,
         only one is in memory at a time. Raises InputError for another kind, and for a quantised model.
         """
-        if self.quantization:
-            raise InputError(f"this model is {self.quantization} already: quantise the one it was made from")
+        self._check_is_plain()
         quantize, weights = quantizer(kind), dict(self.weights)
         for name in self.config.linear_layers():
             W = self.weights[f"{name}.weight"]
             weights[f"{name}.weight"] = quantize(W)
             unload(W)
         return self.with_weights(weights)
+
+    def packed(self, kind="float32"):
+        """This model with the matrices that it multiplies by brought into the processor's order once.
+
+        kind: "float32", or "bfloat16", rounded to half the memory: see speed/packed.py. The matrices are the
+        linear layers' and the head's. All else is shared with this model, which need not be kept.
+        Raises InputError for another kind, for a model in float64, and for one that is quantised or packed.
+        """
+        self._check_is_plain()
+        pack, weights = packer(kind, self.weights["wte.weight"]), dict(self.weights)
+        if pack is None:
+            return self
+        for name in [*self.config.linear_layers(), self.config.head]:
+            W = self.weights[f"{name}.weight"]
+            weights[f"{name}.weight"] = pack(W, lookup=name == "wte")
+            unload(W)
+        return self.with_weights(weights)
+
+    def held(self, base):
+        """This model with its base held as `--base` says: `packed` or `quantized`; None: as it is."""
+        if base is None:
+            return self
+        check_choice("base", base, BASES)
+        return self.packed(base) if base in PACKED else self.quantized(base)
+
+    def _check_is_plain(self):
+        if kind := next((W.kind for W in self.weights.values() if isinstance(W, Held)), None):
+            raise InputError(f"this model is {kind} already: take the one it was made from")
 
     def dequantized(self):
         """This model with plain arrays for all weights, a quantised one as its codes have it."""
@@ -106,8 +139,8 @@ class GPT2:
 
     @property
     def quantization(self):
-        """How the linear layers' weights are quantised: "int8", "nf4", or None."""
-        kinds = (W.kind for W in self.weights.values() if isinstance(W, Quantized))
+        """How the linear layers' weights are rounded: "bfloat16", "int8", "nf4", or None: not at all."""
+        kinds = (W.kind for W in self.weights.values() if isinstance(W, Held) and W.kind != self.dtype.name)
         return next(kinds, None)
 
     @property
@@ -154,14 +187,14 @@ class GPT2:
         return generate(self, prompt, **options)
 
 
-def load_model(spec, dtype="float32", device="cpu", quantize=None, ops="fast"):
+def load_model(spec, dtype="float32", device="cpu", base=None, ops="fast"):
     """A folder or published name, as `GPT2.from_pretrained` takes it, or "random:" and one of those.
 
-    "random:gpt2" has that shape, "random:weights/tiny" that folder's shape and tokenizer. quantize: "int8" or
-    "nf4", as `GPT2.quantized` takes it. ops: "fast" or "plain", as `GPT2` takes it.
+    "random:gpt2" has that shape, "random:weights/tiny" that folder's shape and tokenizer. base: one of BASES,
+    as `GPT2.held` takes it. ops: "fast" or "plain", as `GPT2` takes it.
     """
-    if quantize:
-        return load_model(spec, dtype, device, ops=ops).quantized(quantize)
+    if base:
+        return load_model(spec, dtype, device, ops=ops).held(base)
     if not spec.startswith("random:"):
         return GPT2.from_pretrained(spec, dtype=dtype, device=device, ops=ops)
     name = spec.removeprefix("random:")

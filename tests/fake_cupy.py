@@ -110,7 +110,7 @@ class ndarray:
         return f"cupy {self._host!r}"
 
 
-BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
+BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift")
 OTHERS = ("matmul", "rmatmul", "neg", "pos", "abs", "invert", "lt", "le", "eq", "ne", "gt", "ge")
 OPERATORS = [*OTHERS, "getitem", "setitem", *(way + name for name in BINARY for way in ("", "r", "i"))]
 for _name in OPERATORS:

@@ -211,5 +211,5 @@ def test_a_quantised_base_is_timed_as_such(capsys):
         main(["bench", "--model", "weights/tiny", "--quantize", "nf4", "--steps", "1", "--json", "--quiet"])
         == 0
     )
-    assert json.loads(capsys.readouterr().out)["quantization"] == "nf4"
+    assert json.loads(capsys.readouterr().out)["base"] == "nf4"
     assert main(["bench", "--model", "weights/tiny", "--quantize", "nf4", "--method", "full", "--quiet"]) == 2

@@ -101,7 +101,7 @@ def test_a_model_is_made_with_ops_however_it_is_made(folder):
         GPT2.random(CONFIG, ops="plain"),
         load_model(str(folder), ops="plain"),
         load_model(f"random:{folder}", ops="plain"),
-        load_model(str(folder), quantize="int8", ops="plain"),
+        load_model(str(folder), base="int8", ops="plain"),
     ]
     assert all(model.step().ops is plain for model in made)
     assert GPT2.from_pretrained(folder).step().ops is fast

@@ -388,12 +388,12 @@ def test_from_the_command_line(tmp_path, capsys):
 
 
 def test_a_comparison_quantises_the_base_of_every_run(tmp_path):
-    plan = Plan("weights/tiny", tmp_path, {"t": ("--task", "sentiment")}, ("lora",), quantize="int8")
+    plan = Plan("weights/tiny", tmp_path, {"t": ("--task", "sentiment")}, ("lora",), base="int8")
     for name in ("lora", "lora_random", "few_shot"):
         words = plan.run("t", name).words
-        assert words[words.index("--quantize") + 1] == "int8"
+        assert words[words.index("--base") + 1] == "int8"
     plain = Plan("weights/tiny", tmp_path, {"t": ("--task", "sentiment")}, ("lora",))
-    assert "--quantize" not in plain.run("t", "lora").words
+    assert "--base" not in plain.run("t", "lora").words
 
 
 # -------------------------------------------------------------------------------------------------- a device

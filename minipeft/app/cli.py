@@ -13,11 +13,13 @@ from ..data.metrics import METRICS
 from ..errors import InputError, SettingError, choose_from, nearest, whole_characters
 from ..methods import METHODS
 from ..methods.named import method_class
+from ..model import BASES
 from ..optim import SCHEDULES
 from ..reports.compare.recipes import BASELINES, RECIPES
 from ..resuming.stopping import Terminated, end_with_parent, sigterm_raises
 from ..speed.choose import KINDS
 from ..speed.parallel import limit_blas
+from ..speed.quantized import KINDS as QUANTIZED
 from ..tasks import TASKS
 from ..train import Training
 from ..version import __version__
@@ -318,15 +320,19 @@ def result_options(p):
 
 
 def model_options(p):
-    """--model, --device, --ops, --quantize."""
+    """--model, --device, --ops, --base."""
     p.add_argument("--model", default=TINY, help="a folder, a published name (gpt2), or random:NAME")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="cuda needs CuPy and a GPU")
     ops_option(p)
-    p.add_argument(
-        "--quantize",
-        choices=("int8", "nf4"),
-        help="hold the base in 8 or 4 bits: see minipeft/speed/quantized.py",
+    held = p.add_mutually_exclusive_group()
+    held.add_argument(
+        "--base",
+        choices=BASES,
+        metavar="FORM",
+        help="hold the frozen weights packed once (float32, bfloat16: see minipeft/speed/packed.py), or in 8 "
+        "or 4 bits (int8, nf4: minipeft/speed/quantized.py)",
     )
+    held.add_argument("--quantize", dest="base", choices=QUANTIZED, help="the same by another word")
 
 
 def ops_option(p):

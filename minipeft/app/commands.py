@@ -58,7 +58,7 @@ def compare_command(args):
     try:
         comparison = compare(
             args.model, out, sources, methods, args.device, args.seeds, args.sweep, args.budget, scored,
-            quantize=args.quantize, ops=args.ops, progress=not args.quiet, command=command,
+            base=args.base, ops=args.ops, progress=not args.quiet, command=command,
             **given_settings(args),
         )  # fmt: skip
     except KeyboardInterrupt as stop:
@@ -271,7 +271,7 @@ def bench_command(args):
     data = args.data or split_rows(task_of(DEFAULT_TASK), "train")
     result = bench.bench(
         args.model, args.method, data, args.tokenizer, args.device, args.batch, args.steps, args.set,
-        args.quantize, args.ops, progress=not args.quiet,
+        args.base, args.ops, progress=not args.quiet,
     )  # fmt: skip
     show(args, result, bench.in_words(result))
 
@@ -387,8 +387,8 @@ def chosen_task(args, tokenizer=None):
 
 
 def load_base(args, dtype="float32"):
-    """The model of --model, on --device, quantised if --quantize says so, computing by --ops."""
-    return load_model(args.model, dtype, args.device, args.quantize, args.ops)
+    """The model of --model, on --device, held as --base says, computing by --ops."""
+    return load_model(args.model, dtype, args.device, args.base, args.ops)
 
 
 def load_with_adapter(args):

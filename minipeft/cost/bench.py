@@ -32,12 +32,12 @@ SQUARE = {"cpu": 2048, "cuda": 8192}  # rows and columns of the product that giv
 
 
 def bench(
-    model, method, data, tokenizer=None, device="cpu", batch=8, steps=6, settings=(), quantize=None,
+    model, method, data, tokenizer=None, device="cpu", batch=8, steps=6, settings=(), base=None,
     ops="fast", progress=True,
 ):  # fmt: skip
     """Time `steps` training steps: loss, gradients, AdamW; no clipping. -> a dict, times in seconds.
 
-    model, device, quantize, ops: as `load_model` takes them; method, settings: as `make_method`. data: a file
+    model, device, base, ops: as `load_model` takes them; method, settings: as `make_method`. data: a file
     of rows, taken in a fixed random order; tokenizer: a folder, where the model has none of its own.
     A step's tokens are those of its rows: neither padding, of which there is none, nor virtual tokens.
     Raises InputError for bad settings or data.
@@ -47,12 +47,12 @@ def bench(
     for name, number in (("batch", batch), ("steps", steps)):
         if number < 1:
             raise SettingError(name, f"{{}} must be 1 or more, not {number}")
-    method, base = make_method(method, settings), load_model(model, device=device, quantize=quantize, ops=ops)
+    method, loaded = make_method(method, settings), load_model(model, device=device, base=base, ops=ops)
     if tokenizer:
-        base.tokenizer = load_tokenizer(tokenizer)
-        if base.tokenizer is None:
+        loaded.tokenizer = load_tokenizer(tokenizer)
+        if loaded.tokenizer is None:
             raise InputError(f"{tokenizer}: neither tokenizer.json nor vocab.json and merges.txt is there")
-    peft = PeftModel(base, method)
+    peft = PeftModel(loaded, method)
     pairs, _ = load_pairs(data, peft, "drop")
     if not peft.trainable:
         raise InputError("nothing trains: choose another method")
@@ -69,7 +69,7 @@ def bench(
         "model": model,
         "method": type(method).__name__,
         "configuration": asdict(method),
-        "quantization": quantize,
+        "base": base,
         "ops": ops,
         "device": device,
         "batch": batch,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..backend import to_host
-from ..speed.quantized import Quantized
+from ..speed.quantized import Held
 
 
 def content_of(value):
@@ -34,7 +34,10 @@ def pieces(value):
         yield f"list {len(value)}".encode()
         for each in value:
             yield from pieces(each)
-    elif isinstance(value, Quantized) or (hasattr(value, "__dict__") and not hasattr(value, "nbytes")):
+    elif isinstance(value, Held):
+        yield type(value).__name__.encode()
+        yield from pieces(value.content())
+    elif hasattr(value, "__dict__") and not hasattr(value, "nbytes"):
         yield type(value).__name__.encode()
         yield from pieces(vars(value))
     elif hasattr(value, "nbytes"):

@@ -68,10 +68,16 @@ def read_metadata(path):
 
 def unload(array):
     """Give back the memory that a mapped array's file takes by now; it is read again if asked for."""
+    file = mapped_from(array)
+    if hasattr(file, "madvise"):  # Windows has no such call
+        file.madvise(mmap.MADV_DONTNEED)
+
+
+def mapped_from(array):
+    """The mapped file that an array lies in, or None."""
     while isinstance(array, np.ndarray):
         array = array.base
-    if isinstance(array, mmap.mmap):
-        array.madvise(mmap.MADV_DONTNEED)
+    return array if isinstance(array, mmap.mmap) else None
 
 
 def write_safetensors(path, tensors, metadata=None):

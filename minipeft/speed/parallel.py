@@ -14,6 +14,7 @@ import numpy as np
 
 from ..backend import xp_of
 from ..errors import InputError
+from . import mkl
 
 M_ARENA_MAX = -8  # malloc.h of glibc
 
@@ -64,5 +65,10 @@ def map_shards(f, shards):
     """[f(shard), ...], in the shards' order whichever thread is first."""
     if len(shards) == 1:
         return [f(shards[0])]
+
+    def alone(shard):
+        mkl.use_threads(1)  # MKL's number is each thread's own; these threads do nothing but shards
+        return f(shard)
+
     with _blas().limit(limits=1, user_api="blas"):
-        return list(_pool(num_threads()).map(f, shards))
+        return list(_pool(num_threads()).map(alone, shards))

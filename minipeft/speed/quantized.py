@@ -31,31 +31,86 @@ ABSMAX_GROUP = 256  # a's that share a t
 # --------------------------------------------------------------------------------------------- the two kinds
 
 
-class Quantized:
-    """A matrix W (I, O) as codes and scales, which lie as those of W^T: what shares a scale lies together.
+class Held:
+    """A frozen matrix W (I, O) in another form than an array: here, and in packed.py.
 
     shape, size, ndim, dtype  of the array that it stands for;  nbytes  what it takes itself
+    kind  how it is held, in a word;  xp  `numpy`, or `cupy` on a GPU
+    can_train  is W given back to what trains it?
     """
 
-    kind = None
-    align = 1  # a block of rows begins at a multiple of it
+    kind, can_train = None, True
     __array_ufunc__ = None  # so that an array leaves `x @ W` to `__rmatmul__`
 
     def __init__(self, W):
         self.shape, self.size, self.ndim, self.dtype = W.shape, W.size, W.ndim, W.dtype
+        self.xp = xp_of(W)
+
+    def __len__(self):
+        return self.shape[0]
 
     def __rmatmul__(self, x):
-        """x W.  x (N, I) -> y (N, O). Each block of W's columns gives columns of y."""
-        xp = xp_of(x)
-        y = xp.empty((len(x), self.shape[1]), x.dtype)
-        for s, columns in self.columns():
-            xp.matmul(x, columns, out=y[:, s])
-        return y
+        return self.times(x)
 
     @property
     def T(self):
         """W^T, to multiply by: forward x W, so dx = dy W^T."""
         return Transposed(self)
+
+    def times(self, x):
+        """x W.  x (N, I) -> y (N, O)."""
+        raise NotImplementedError
+
+    def times_transposed(self, dy):
+        """dy W^T.  dy (N, O) -> dx (N, I)."""
+        raise NotImplementedError
+
+    def plain(self):
+        """W as an array (I, O)."""
+        raise NotImplementedError
+
+    def content(self):
+        """What makes it this weight and no other, for a fingerprint."""
+        return {name: value for name, value in vars(self).items() if name != "xp"}
+
+
+class Transposed:
+    """W^T (O, I) of a W (I, O) that is held in another form."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, W):
+        self.W = W
+
+    def __rmatmul__(self, dy):
+        return self.W.times_transposed(dy)
+
+
+class Quantized(Held):
+    """A matrix W (I, O) as codes and scales, which lie as those of W^T: what shares a scale lies together."""
+
+    align, can_train = 1, False  # a block of rows begins at a multiple of `align`
+
+    def times(self, x):
+        """x W.  x (N, I) -> y (N, O). Each block of W's columns gives columns of y."""
+        y = self.xp.empty((len(x), self.shape[1]), x.dtype)
+        for s, columns in self.columns():
+            self.xp.matmul(x, columns, out=y[:, s])
+        return y
+
+    def times_transposed(self, dy):
+        """dy W^T.  dy (N, O) -> dx (N, I). Each block of W's rows gives columns of dx."""
+        dx = self.xp.empty((len(dy), self.shape[0]), dy.dtype)
+        for s, rows in self.rows():
+            self.xp.matmul(dy, rows.T, out=dx[:, s])
+        return dx
+
+    def plain(self):
+        """W as an array (I, O)."""
+        plain = self.xp.empty(self.shape, self.dtype)
+        for s, columns in self.columns():
+            plain[:, s] = columns
+        return plain
 
     def columns(self):
         """(slice s, W[:, s] in floats), one after another; on a GPU all columns at once."""
@@ -71,7 +126,7 @@ class Quantized:
 
     def _blocks(self, n, across, align=1):
         fit = BLOCK_BYTES // (across * self.dtype.itemsize) // align * align
-        step = max(fit, align) if xp_of(self.codes) is np else n
+        step = max(fit, align) if self.xp is np else n
         return [slice(i, min(i + step, n)) for i in range(0, n, step)]
 
     def scales(self):
@@ -81,23 +136,6 @@ class Quantized:
     def _part(self, scales, outputs, inputs):
         """W^T[outputs, inputs] in floats; the slice `inputs` begins at a multiple of `align`."""
         raise NotImplementedError
-
-
-class Transposed:
-    """W^T (O, I) of a quantised W (I, O)."""
-
-    __array_ufunc__ = None
-
-    def __init__(self, W):
-        self.W = W
-
-    def __rmatmul__(self, dy):
-        """dy W^T.  dy (N, O) -> dx (N, I). Each block of W's rows gives columns of dx."""
-        xp = xp_of(dy)
-        dx = xp.empty((len(dy), self.W.shape[0]), dy.dtype)
-        for s, rows in self.W.rows():
-            xp.matmul(dy, rows.T, out=dx[:, s])
-        return dx
 
 
 class Int8(Quantized):
@@ -215,24 +253,19 @@ def nearest(x):
 
 
 def dequantized(W):
-    """W as a plain array (I, O): a quantised one made into floats, another as it is."""
-    if not isinstance(W, Quantized):
-        return W
-    plain = xp_of(W.codes).empty(W.shape, W.dtype)
-    for s, columns in W.columns():
-        plain[:, s] = columns
-    return plain
+    """W as a plain array (I, O), whatever form it is held in; an array as it is."""
+    return W.plain() if isinstance(W, Held) else W
 
 
 def requantized(new, W):
     """The plain array `new` in the form that W has: quantised in the same way, or as it is."""
-    return type(W)(new) if isinstance(W, Quantized) else new
+    return type(W)(new) if isinstance(W, Held) else new
 
 
 def check_can_train(weights, names):
-    """Raise InputError for the first of these weights that is quantised."""
+    """Raise InputError for the first of these weights that is in 8 or 4 bits."""
     for name in names:
-        if isinstance(weights[name], Quantized):
+        if isinstance(weights[name], Held) and not weights[name].can_train:
             raise InputError(
                 f"{name} is {weights[name].kind} and cannot train: take the base without quantisation, or a "
                 "method that trains what is beside the linear layers' weights (LoRA, adapters, biases, ...)"
@@ -241,7 +274,7 @@ def check_can_train(weights, names):
 
 def quantizer(kind):
     """The class of "int8" or "nf4". Raises InputError for another name."""
-    check_choice("quantize", kind, KINDS)
+    check_choice("base", kind, KINDS)
     return KINDS[kind]
 
 

@@ -48,6 +48,7 @@ from ...methods import (
     UniPELT,
 )
 from ...methods.about import is_registered
+from ...speed.quantized import dequantized
 from ..json_files import read_object, write_json
 from ..tensors import check_tensors, read_safetensors, write_safetensors
 from .config import CONFIG, check_kinds, with_tuples
@@ -319,7 +320,7 @@ def read_tensors(attached, folder, file, there, unused=()):
 
 def check_head(model, path):
     """`adapters` writes the head beside the adapter. Raises InputError if it is not the model's own."""
-    own = to_host(model.weights[f"{model.config.head}.weight"])
+    own = to_host(dequantized(model.weights[f"{model.config.head}.weight"]))
     for name, stored in read_safetensors(path)[0].items():
         if name != "lm_head.weight" or not np.array_equal(own.astype(stored.dtype), stored):
             raise InputError(

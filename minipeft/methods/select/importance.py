@@ -5,7 +5,7 @@ import numpy as np
 from ...backend import to_host
 from ...data.batches import pack
 from ...errors import check_choice
-from ...speed.quantized import check_can_train
+from ...speed.quantized import check_can_train, dequantized
 
 KINDS = ("random", "magnitude", "fisher")
 
@@ -23,7 +23,7 @@ def choose(model, names, K, importance, pairs, rng):
     if importance == "random":
         chosen = np.sort(rng.choice(sum(sizes), K, replace=False, shuffle=False))
     elif importance == "magnitude":
-        chosen = largest([abs(to_host(w)) for w in weights.values()], K)
+        chosen = largest([abs(to_host(dequantized(w))) for w in weights.values()], K)
     else:
         chosen = largest([to_host(F) for F in fisher_information(model, names, pairs).values()], K)
     ends = np.cumsum(sizes)  # the parameters laid one behind the other

@@ -19,6 +19,7 @@ import numpy as np
 from ...data.batches import load_pairs
 from ...errors import InputError
 from ...settings import check_fields
+from ...speed.quantized import dequantized
 from ..about import About
 from ..base import Method
 from ..linear.targets import matches
@@ -116,7 +117,7 @@ class Sparse(Method):
     def change_base(self, weights, tensors):
         """Nothing is taken out of the base; W0[i] is kept, for `start` to begin from."""
         for name, i in self._indices(tensors):
-            tensors[f"{name}_start"][...] = weights[name].reshape(-1)[i]
+            tensors[f"{name}_start"][...] = dequantized(weights[name]).reshape(-1)[i]
         return {}
 
     def start(self, tensors, step):

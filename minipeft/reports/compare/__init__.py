@@ -32,14 +32,14 @@ __all__ = ["Plan", "compare", "in_terminal"]
 
 def compare(
     model, out, sources, methods=None, device="cpu", seeds=1, sweep=(), budget=None, scored=True,
-    quantize=None, ops="fast", progress=True, command="", **settings,
+    base=None, ops="fast", progress=True, command="", **settings,
 ):  # fmt: skip
     """Run the baselines and methods on every task; write results.json, the report and its pictures to `out`.
 
     sources: {task: what a command is told of its data}, such as {"sentiment": ("--task", "sentiment")};
     scored: False where that data has a loss and no score. methods: names, or ["all"]; without them those in
     `recipes.DEFAULT`. seeds: runs of each method. sweep: as in `sweep.read_sweep`. budget: "2m", the time for
-    the whole, instead of steps. quantize: "int8" or "nf4", the base in fewer bits. ops: "fast" or
+    the whole, instead of steps. base: of all runs, as `load_model` takes it. ops: "fast" or
     "plain", of all runs. settings: of `Training`, for all alike. command: as typed, for the report.
 
 
@@ -52,7 +52,7 @@ def compare(
     if list(methods or ()) == ["all"]:
         names = [name for name in names if name != "lora_random" or not model.startswith("random:")]
     swept = read_sweep(sweep, names)
-    plan = Plan(model, Path(out), sources, tuple(names), device, seeds, settings, swept, quantize, ops)
+    plan = Plan(model, Path(out), sources, tuple(names), device, seeds, settings, swept, base, ops)
     check(plan, budget)
     with run_folder(plan.out):
         results, steps = run_all(plan, budget, progress)
@@ -60,7 +60,7 @@ def compare(
     if all("failed" in row for row in rows):
         raise InputError(f"every run failed, {len(results)} in all; the first: {results[0]['failed']}")
     comparison = {
-        "model": model, "quantization": quantize, "ops": ops, "device": device, "command": command,
+        "model": model, "base": base, "ops": ops, "device": device, "command": command,
         "seed": plan.first_seed, "seeds": seeds,
         "settings": settings, "sweep": plan.sweep, "budget": budget and {"asked": budget, "steps": steps},
         "versions": versions(), "machine": this_machine(device), "date": time.strftime("%Y-%m-%d %H:%M"),

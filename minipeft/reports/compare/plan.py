@@ -76,8 +76,8 @@ class Plan:
     names     of baselines and methods, as in `recipes`
     seeds     runs of each method;  settings["seed"] is the first
     settings  of `Training`, for all methods alike: they come before a recipe's
-    sweep     {name: values}, see `sweep`;  quantize  "int8" or "nf4"; None: the base as it is
-    ops       "fast" or "plain"
+    sweep     {name: values}, see `sweep`
+    base      as `load_model` takes it;  ops  "fast" or "plain"
     """
 
     model: str
@@ -88,7 +88,7 @@ class Plan:
     seeds: int = 1
     settings: dict = field(default_factory=dict)
     sweep: dict = field(default_factory=dict)
-    quantize: str | None = None
+    base: str | None = None
     ops: str = "fast"
 
     @property
@@ -128,7 +128,7 @@ class Plan:
         model = f"random:{self.model}" if name == "lora_random" else self.model
         words = ["--model", model, "--device", self.device]
         words += ["--ops", self.ops] if self.ops != "fast" else []
-        words += [*(["--quantize", self.quantize] if self.quantize else []), *source]
+        words += [*(["--base", self.base] if self.base else []), *source]
         if name in BASELINES:
             words = ["evaluate", *words, *BASELINE_WORDS[name]]
             if "on_long" in self.settings:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...methods import Sparse
+from ...speed.quantized import dequantized
 from ..pictures import figure, heat_map, save
 from .section import Section, by_layer, layers, table
 
@@ -30,7 +31,7 @@ def section(run):
     if not names:
         return None
     base, now = run.peft.model.weights, run.step.weights
-    numbers = {name: of_move(base[name], now[name]) for name in names}
+    numbers = {name: of_move(dequantized(base[name]), now[name]) for name in names}
     text, summary = "", ""
     if any(isinstance(m, Sparse) for m in run.methods):
         chosen, text = chosen_weights(run, numbers)

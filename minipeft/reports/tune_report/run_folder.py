@@ -96,7 +96,7 @@ def read_run(folder, model=None, task=None, data=None, ops="fast"):
     model = model or result.get("model") or read_if_there(folder / "adapter_config.json").get(BASE)
     if model is None:
         raise InputError(f"{folder}: its files do not name the model that was trained on: give --model")
-    peft = PeftModel.from_pretrained(load_model(model, quantize=result.get("quantization"), ops=ops), folder)
+    peft = PeftModel.from_pretrained(load_model(model, base=result.get("quantization"), ops=ops), folder)
     pairs, rows = rows_to_measure(result, task, data)
     if pairs is not None:
         on_long = settings.get("on_long", Training.on_long)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...errors import counted
+from ...speed.quantized import dequantized
 from ..pictures import figure, save
 from .section import Section
 
@@ -30,7 +31,7 @@ def section(run):
     if not prompts:
         return None
     E = np.concatenate([run.step.tensors[m.table] for m in prompts])  # (P, C)
-    wte = run.step.weights["wte.weight"]
+    wte = dequantized(run.step.weights["wte.weight"])
     ids, cosines = nearest(E, wte, WORDS)
     norms, usual = np.linalg.norm(E, axis=1), np.percentile(np.linalg.norm(wte, axis=1), (5, 50, 95))
     draw(run, norms, usual)

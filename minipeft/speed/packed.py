@@ -1,0 +1,208 @@
+r"""Packed weights: a frozen W (I, O) brought into the order of the processor once, not in every product.
+
+An operation multiplies by such a W as by an array: `x @ W`, `dy @ W.T`.
+
+    float32     W as it is, packed by MKL (mkl.py). Without MKL a weight stays the array that it was.
+    bfloat16    the upper half of each float32, rounded: 8 bits of precision in place of 24, half the memory.
+                Where the processor multiplies bfloat16 itself, and MKL is there, packed; x is rounded in the
+                same way, products are exact, sums are in float32. Elsewhere a block of W at a time is made
+                into floats, as in quantized.py, and x is not rounded.
+
+A packing is made when it is first asked for, one for x W and another for dy W^T: what only generates has one,
+and a layer below all that trains, too. From then on W itself is not in memory:
+
+    mapped from a file    the file's pages are given back, and read again if somebody asks for W
+    else                  let go, and got back from a packing as the product 1 W. That is exact, for
+                          1 w + 0 + ... + 0 is w (only -0 comes back as 0)
+
+But for wte, whose rows are looked up: there W stays. What trains is given W, and is an array.
+"""
+
+import sys
+from functools import lru_cache
+from threading import Lock
+
+import numpy as np
+
+from ..backend import xp_of
+from ..errors import InputError, check_choice
+from ..files.tensors import mapped_from, unload
+from . import mkl
+from .fast import row_blocks
+from .parallel import num_threads
+from .quantized import BLOCK_BYTES, Held, Quantized
+
+KINDS = ("float32", "bfloat16")
+
+# ---------------------------------------------------------------------------------------------- bfloat16
+
+
+def rounded(a):
+    """float32 -> bfloat16, as uint16: the nearest, of two that are as near the even one."""
+    bits = a.view("uint32")
+    odd = (bits >> 16) & 1
+    return ((bits + odd + 0x7FFF) >> 16).astype("uint16")
+
+
+def rounded_weight(W):
+    """`rounded`, some rows at a time: what it makes on the way is larger than W."""
+    codes = xp_of(W).empty(W.shape, "uint16")
+    for r in row_blocks(W, BLOCK_BYTES):
+        codes[r] = rounded(W[r])
+    return codes
+
+
+def floats(codes):
+    """bfloat16, as uint16 -> float32; exact."""
+    return (codes.astype("uint32") << 16).view("float32")
+
+
+class BFloat16(Quantized):
+    """codes (I, O) uint16, which lie as W: there is no scale to share."""
+
+    kind, can_train = "bfloat16", True
+
+    def __init__(self, W, lookup=False):
+        super().__init__(W)
+        self.codes = rounded_weight(W)
+
+    def __getitem__(self, rows):
+        return floats(self.codes[rows])
+
+    @property
+    def nbytes(self):
+        """Bytes of the codes."""
+        return self.codes.nbytes
+
+    def scales(self):
+        """There are none."""
+
+    def _part(self, scales, outputs, inputs):
+        return floats(self.codes[inputs, outputs]).T
+
+
+# ------------------------------------------------------------------------------------------ packed by MKL
+
+
+class Packed(Held):
+    """W (I, O) in float32, packed at the first product.
+
+    lookup: are rows of W asked for, `W[ids]`? Then it stays beside its packings.
+    """
+
+    kind, itemsize = "float32", 4
+
+    def __init__(self, W, lookup=False):
+        super().__init__(W)
+        self.mapped = mapped_from(W) is not None
+        self.W, self.stays = W, lookup or self.mapped
+        self.packings, self.lock = {}, Lock()  # {is it that of W^T?: Packing}; shards ask at the same time
+
+    def __getitem__(self, rows):
+        return self.W[rows]
+
+    @property
+    def nbytes(self):
+        """Bytes of the numbers that are in memory, in whatever order; MKL fills up some rows besides."""
+        copies = len(self.packings) + (self.W is not None and not self.mapped)
+        return copies * self.size * self.itemsize
+
+    def times(self, x):
+        """x W.  x (N, I) -> y (N, O)."""
+        return self._product(x, transposed=False)
+
+    def times_transposed(self, dy):
+        """dy W^T.  dy (N, O) -> dx (N, I)."""
+        return self._product(dy, transposed=True)
+
+    def plain(self):
+        """W as an array (I, O): as it was kept, or as the product of 1 with a packing."""
+        W = self.W
+        if W is not None:
+            return self._as_floats(W)
+        transposed = next(iter(self.packings))
+        one = np.eye(self.shape[transposed], dtype=self.dtype)
+        product = self._product(one, transposed)  # W, or W^T
+        return np.ascontiguousarray(product.T) if transposed else product
+
+    def content(self):
+        """W, whatever of it is packed by now."""
+        return {"W": self.plain()}
+
+    def _product(self, x, transposed):
+        if transposed not in self.packings:
+            self._pack(transposed)
+        return mkl.library().product(self._stored(x), self.packings[transposed])
+
+    def _pack(self, transposed):
+        with self.lock:
+            if transposed in self.packings:  # another thread was here first
+                return
+            W = self._stored(self.plain()) if self.W is None else self.W
+            self.packings[transposed] = mkl.library().pack(W, transposed)
+            if self.mapped:
+                unload(W)
+            elif not self.stays:
+                self.W = None
+
+    def _stored(self, a):
+        """An array of floats as it is packed and multiplied."""
+        return a
+
+    def _as_floats(self, a):
+        return a
+
+
+class PackedBFloat16(Packed):
+    """The same in bfloat16, as uint16. What is mapped from a file is float32, so W is a copy here."""
+
+    kind, itemsize = "bfloat16", 2
+
+    def __init__(self, W, lookup=False):
+        super().__init__(W, lookup)
+        self.W, self.mapped, self.stays = rounded_weight(W), False, lookup
+
+    def __getitem__(self, rows):
+        return floats(self.W[rows])
+
+    def _stored(self, a):
+        return rounded(a)
+
+    def _as_floats(self, a):
+        return floats(a)
+
+
+# ------------------------------------------------------------------------------------------------ in general
+
+
+def packer(kind, like_array):
+    """What makes a weight like this array into one of that kind: called with W, and with lookup=True for wte.
+
+    None where arrays are to stay as they are: float32 without MKL, or on a GPU. Raises InputError for a kind
+    that is not known, and for arrays of another type than float32.
+    """
+    check_choice("base", kind, KINDS)
+    if like_array.dtype != np.float32:
+        raise InputError(
+            f"a base of {like_array.dtype} is not packed as {kind}: gradient checks need all of its digits; "
+            "load the model in float32"
+        )
+    if xp_of(like_array) is not np:
+        return BFloat16 if kind == "bfloat16" else None
+    if kind == "bfloat16" and not mkl.processor_multiplies_bfloat16():
+        return BFloat16
+    if mkl.library() is None:
+        say_what_is_missing(kind)
+        return BFloat16 if kind == "bfloat16" else None
+    mkl.use_threads(num_threads(), everywhere=True)
+    return Packed if kind == "float32" else PackedBFloat16
+
+
+@lru_cache
+def say_what_is_missing(kind):
+    """One line on stderr, once a process."""
+    now = {
+        "float32": "the weights stay as they are, and each product packs them anew",
+        "bfloat16": "the weights are made into float32 for every product, although the processor need not",
+    }[kind]
+    print(f"minipeft: {now}: `pip install 'minipeft[mkl]'` has them packed once", file=sys.stderr)
