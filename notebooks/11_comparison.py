@@ -1,7 +1,7 @@
 # %% [markdown]
 # # All methods on one task: what the numbers say, and what they cannot say
 #
-# Every method of the package is trained on the same rows, five of them with three seeds. Then we ask what blog posts claim, work out how much of a
+# Every method of the package is trained on the same rows, with three seeds. Then we ask what blog posts claim, work out how much of a
 # difference is chance, and draw a decision tree from the table.
 #
 # Runs in {{runtime}} on one core. In pictures grey is frozen and orange is trained.
@@ -93,10 +93,10 @@ _, hits = minipeft.PeftModel(model).scores(minipeft.pack([(prompt, answer)]))
 assert np.array_equal(by_hand, hits)
 
 # %% [markdown]
-# Every run below is these lines: 60 steps of four rows. The seed sets the first values of the adapter and the order of the rows.
+# Every run below is these lines: 45 steps of four rows. The seed sets the first values of the adapter and the order of the rows.
 
 # %%
-steps, scores, losses = 60, {}, {}
+steps, scores, losses = 45, {}, {}
 
 
 def run(name, seed=0, **settings):
@@ -129,30 +129,28 @@ print("written out:", sum(same), "of 8 right, and the forward pass says the same
 # %% [markdown]
 # ## The seed alone moves a score
 #
-# Five methods are trained twice more, from other first values and in another order of rows.
+# Every method is trained twice more, from other first values and in another order of rows.
 #
 # **Predict:** by how many points of a hundred will the same method differ from itself?
 #
-# <details><summary>Answer</summary>By several, and not equally for all. The cell prints the standard deviation for each.</details>
+# <details><summary>Answer</summary>By several, and not equally for all. The cell prints the standard deviation of five of them.</details>
 
 # %%
-repeated = ("full", "lora", "dora", "ia3", "prompt_tuning")
-for name in repeated:
+for name in RECIPES:
     scores[name] += [run(name, seed)[1].mean() for seed in (1, 2)]
 
 # %% tolerance=0.05
-spread = {name: 100 * np.std(scores[name], ddof=1) for name in repeated}
-for name in repeated:
+spread = {name: 100 * np.std(scores[name], ddof=1) for name in RECIPES}
+shown = ("full", "lora", "dora", "ia3", "prompt_tuning")
+for name in shown:
     print(f"{name:14}", " ".join(f"{s:5.1%}" for s in scores[name]), f"± {spread[name]:.1f}")
-widest = max(spread, key=spread.get)
+widest = max(shown, key=spread.get)
 
 # %% tolerance=0.05
-with picture(
-    f"Loss of every seed: {widest}'s scores differ most, by its seed alone.", 8, 3
-) as f:
-    panels = f.subplots(1, len(repeated), sharey=True)
+with picture(f"Loss of every seed: of these, {widest}'s scores differ most.", 8, 3) as f:
+    panels = f.subplots(1, len(shown), sharey=True)
     smooth = lambda loss: np.convolve(loss, np.ones(10) / 10, "valid")
-    for axes, name in zip(panels, repeated, strict=True):
+    for axes, name in zip(panels, shown, strict=True):
         for seed in range(3):
             axes.plot(smooth(losses[name, seed]), "-", color=TRAINED, marker="")
         axes.set(title=name, xlabel="step")
@@ -257,7 +255,7 @@ print(" -> ".join(front))
 show(pareto)
 
 # %% [markdown]
-# A whisker goes from the lowest to the highest of three seeds; without one there was one seed. LoRA on random weights is left out: it has
+# A whisker goes from the lowest to the highest of three seeds. LoRA on random weights is left out: it has
 # {{mean["lora_random"]:.0%}} right.
 
 # %% tolerance=0.05
@@ -468,4 +466,4 @@ with picture(finding, 9, 4.8) as f:
 # **Read next:** `minipeft/reports/compare/claims.py`, the claims and the margin. **Write it yourself:** `minipeft check 19`, a method of your own; register
 # it, and it takes part in `minipeft compare`.
 #
-# One honest limit: two million parameters, one short task, 60 steps and untuned rates. The way to compare carries over; the order of the methods need not.
+# One honest limit: two million parameters, one short task, {{steps}} steps, rates chosen for 150. The way to compare carries over; the order of the methods need not.

@@ -1,9 +1,22 @@
-"""Where the tests of the GPU code run: `--device cuda` on a real GPU, else on a stand-in for CuPy."""
+"""Which tests are slow; where those of the GPU code run: with `--device cuda` on a GPU, else on a stand-in."""
 
 import sys
 
 import fake_cupy
 import pytest
+
+
+SLOW = {  # files that take most of the time: `pytest -m "not slow"` leaves them out
+    "test_compare", "test_corpus", "test_diagnose", "test_exercises", "test_gpt2", "test_interop", "test_memory",
+    "test_methods", "test_packed", "test_puzzles", "test_reference", "test_register", "test_resume", "test_serve",
+    "test_site", "test_site_pages", "test_tune_report",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker("slow")
 
 
 def pytest_addoption(parser):

@@ -10,6 +10,7 @@ PAGES = {  # pages that do not lie in docs/
     "README.md": "overview.md",
     "RESULTS.md": "results.md",
     "benchmarks/RESULTS.md": "benchmarks.md",
+    "benchmarks/recipes.md": "recipes.md",
     "weights/README.md": "weights.md",
     "notebooks/README.md": "notebooks/index.md",
     "exercises/README.md": "exercises/index.md",
