@@ -1,4 +1,4 @@
-"""Which tests are slow; where those of the GPU code run: with `--device cuda` on a GPU, else on a stand-in."""
+"""Which tests are slow; where those of the GPU code run: on a stand-in, or on a GPU with `--device cuda`."""
 
 import sys
 
@@ -6,9 +6,9 @@ import fake_cupy
 import pytest
 
 SLOW = {  # files that take most of the time: `pytest -m "not slow"` leaves them out
-    "test_compare", "test_corpus", "test_diagnose", "test_exercises", "test_gpt2", "test_interop", "test_memory",
-    "test_methods", "test_packed", "test_puzzles", "test_reference", "test_register", "test_resume", "test_serve",
-    "test_site", "test_site_pages", "test_tune_report",
+    "test_compare", "test_corpus", "test_diagnose", "test_exercises", "test_gpt2", "test_interop",
+    "test_memory", "test_methods", "test_packed", "test_puzzles", "test_reference", "test_register",
+    "test_resume", "test_serve", "test_site", "test_site_pages", "test_tune_report",
 }  # fmt: skip
 
 
