@@ -5,10 +5,13 @@ That it still runs and says the same is `python notebooks/build.py --check`, in 
 
 import json
 import re
+from base64 import b64decode
 from pathlib import Path
 from statistics import median
 
 import pytest
+
+from minipeft.teaching import site_map
 
 jupytext = pytest.importorskip("jupytext")
 
@@ -132,3 +135,14 @@ def test_it_asks_and_it_sums_up(script):
 def test_the_real_lines_are_shown_not_copied(script):
     code = "\n".join(source(c) for c in cells(script, "code"))
     assert "show(" in code and "%pip" not in code and "!pip" not in code
+
+
+def test_a_picture_is_an_image_that_carries_its_finding():
+    """Not a bare SVG, which JupyterLab does not show in a notebook that was not run there."""
+    picture = site_map("linear", finding="LoRA & its place")
+    shown = picture._repr_mimebundle_()
+    source = re.fullmatch(
+        r'<img alt="LoRA &amp; its place" src="data:image/svg\+xml;base64,(.*)">', shown["text/html"]
+    )
+    assert b64decode(source[1]).decode() == picture.svg and ">LoRA &amp; its place</text>" in picture.svg
+    assert shown["text/plain"] == "Picture: LoRA & its place" and len(shown) == 2
