@@ -7,7 +7,17 @@ import sacrebleu
 from rouge_score import rouge_scorer
 
 from minipeft import InputError
-from minipeft.data.metrics import METRICS, accuracy, bleu, chrf, exact_match, f1, normalised, rouge_l
+from minipeft.data.metrics import (
+    METRICS,
+    accuracy,
+    bleu,
+    chrf,
+    exact_match,
+    f1,
+    macro_f1,
+    normalised,
+    rouge_l,
+)
 
 REFERENCES = ["The quick brown fox jumps over the dog.", "It rains all day in the north.", "Nobody came."]
 OUTPUTS = [" A quick brown fox jumped over the dog.", " It rains in the north all day.", " Everybody came!"]
@@ -29,6 +39,19 @@ def test_answers_and_references_must_pair_up(name, outputs, references):
 
 def test_accuracy_forgives_white_space_around_the_answer_and_nothing_else():
     assert accuracy([" yes", "Yes", "yes.", "yes\n"], ["yes"] * 4) == 2 / 4
+
+
+def test_macro_f1_shows_a_class_that_is_never_found():
+    references = ["no"] * 90 + ["yes"] * 10
+    always_no = [" no"] * 100
+    assert accuracy(always_no, references) == 0.9
+    assert macro_f1(always_no, references) == pytest.approx((2 * 90 / (2 * 90 + 10) + 0) / 2, abs=1e-12)
+
+
+def test_macro_f1_by_hand():
+    """a: 1 right, 1 missed; b: 1 right, 1 too many; c: only ever answered."""
+    outputs, references = ["a", "b", "b", "c"], ["a", "a", "b", "b"]
+    assert macro_f1(outputs, references) == pytest.approx((2 / 3 + 2 / 4 + 0) / 3, abs=1e-12)
 
 
 def test_exact_match_forgives_what_squad_forgives():

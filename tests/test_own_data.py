@@ -80,8 +80,12 @@ def test_labels_are_the_choices_and_accuracy_the_metric(write):
     task = OwnData(write("a.jsonl", LABELLED[:6]), write("b.jsonl", LABELLED))
     assert task.CHOICES == (" bad", " good") and task.PRIMARY == "accuracy"
     rows = task.rows("test")
-    assert task.score(rows, [row["completion"] for row in rows]) == {"accuracy": 1.0}
-    assert set(OwnData(evaluation=write("b.jsonl", LABELLED), metric="f1").metrics) == {"f1", "accuracy"}
+    assert task.score(rows, [row["completion"] for row in rows]) == {"accuracy": 1.0, "macro_f1": 1.0}
+    assert set(OwnData(evaluation=write("b.jsonl", LABELLED), metric="f1").metrics) == {
+        "f1",
+        "accuracy",
+        "macro_f1",
+    }
 
 
 def test_a_file_with_labels_and_one_without_has_no_choices(write):
@@ -120,7 +124,11 @@ def test_answers_get_as_many_tokens_as_the_longest_needs_and_one_to_end_with(wri
 @pytest.mark.parametrize(
     "rows, metric, message",
     [
-        (EVAL, "meteor", "metric 'meteor' is not known: choose from accuracy, exact_match, f1, bleu"),
+        (
+            EVAL,
+            "meteor",
+            "metric 'meteor' is not known: choose from accuracy, macro_f1, exact_match, f1, bleu",
+        ),
         (TEXTS, "bleu", "b.jsonl: no row with a completion to score by bleu"),
         ([{"prompt": "", "completion": "a"}], None, "b.jsonl: a row's prompt is empty: there is nothing"),
         ([{"prompt": "a"}], None, "b.jsonl, line 1: want"),

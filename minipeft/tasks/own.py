@@ -8,7 +8,7 @@ from ..data.metrics import METRICS
 from ..data.rows import read_rows
 from ..errors import InputError, check_choice, counted
 
-OF_CLASSES = ("accuracy",)  # what is computed besides the metric that was asked for
+OF_CLASSES = ("accuracy", "macro_f1")  # what is computed besides the metric that was asked for
 OF_TEXTS = ("exact_match", "f1", "bleu", "chrf", "rouge_l")
 
 
