@@ -127,7 +127,7 @@ def test_answers_get_as_many_tokens_as_the_longest_needs_and_one_to_end_with(wri
         (
             EVAL,
             "meteor",
-            "metric 'meteor' is not known: choose from accuracy, macro_f1, exact_match, f1, bleu",
+            "metric 'meteor' is not known: choose from accuracy, macro_f1, exact_match, f1,",
         ),
         (TEXTS, "bleu", "b.jsonl: no row with a completion to score by bleu"),
         ([{"prompt": "", "completion": "a"}], None, "b.jsonl: a row's prompt is empty: there is nothing"),

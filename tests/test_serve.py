@@ -189,6 +189,36 @@ def test_requests_that_wait_together_share_a_batch(peft, alone, monkeypatch):
     assert batches == [["small"], ["prefix", "small", "low_rank"], ["bias", "bias"]]
 
 
+def test_a_batch_that_fails_fails_for_the_request_at_fault_alone(peft, alone, monkeypatch):
+    """As where there is too little memory for a long prompt, or for all of them together."""
+    gate, batches = threading.Event(), []
+
+    def too_little_memory(model, under_way):
+        batches.append([completion.request.max_tokens for completion in under_way])
+        gate.wait(30)
+        if 7 in batches[-1]:
+            raise MemoryError
+        completions.complete(model, under_way)
+
+    monkeypatch.setattr(queue, "complete", too_little_memory)
+    with serving(peft) as (url, engine), ThreadPoolExecutor(4) as threads:
+        ask = lambda tokens: post(url, model="small", prompt=PROMPT, max_tokens=tokens, temperature=0)
+        first = threads.submit(ask, 5)
+        wait_until(lambda: batches)
+        answers = []
+        for i, tokens in enumerate([6, 7, 8]):
+            answers.append(threads.submit(ask, tokens))
+            wait_until(lambda i=i: len(engine.waiting) == i + 1)
+        gate.set()
+        six, seven, eight = (answer.result() for answer in answers)
+        assert first.result().status_code == 200
+    assert batches == [[5], [6, 7, 8], [6], [7], [8]]
+    assert seven.status_code == 500 and "MemoryError" in seven.json()["error"]["message"]
+    for tokens, answer in ((6, six), (8, eight)):
+        assert answer.json()["choices"][0]["text"] == alone("small", max_new_tokens=tokens)
+        assert answer.json()["usage"]["completion_tokens"] == tokens
+
+
 # ------------------------------------------------------------------------------------------- limits
 
 
@@ -282,6 +312,7 @@ def test_a_failure_is_500_and_the_server_goes_on(peft, monkeypatch):
 GOOD = {"model": "small", "prompt": "name :", "max_tokens": 2}
 BAD = {  # what is changed in a good body: status, the parameter, a part of the message
     "unknown model": ({"model": "gpt-4"}, 404, "model", "'gpt-4' does not exist: there are small, bias"),
+    "long name": ({"model": "x" * 5000}, 404, "model", "xx ... "),
     "no prompt": ({"prompt": None}, 400, "prompt", "Field required"),
     "empty prompt": ({"prompt": ""}, 400, "prompt", "sequence 0 is empty"),
     "no prompts": ({"prompt": []}, 400, "prompt", "0 prompts with 1 choice each"),
@@ -315,6 +346,7 @@ def test_bad_requests_are_refused_with_a_reason(case, url):
     answer = post(url, **GOOD | change)
     error = answer.json()["error"]
     assert answer.status_code == status and message in error["message"] and "\n" not in error["message"]
+    assert len(error["message"]) <= 300
     assert error["param"] == param and error["type"] == "invalid_request_error"
     assert set(error) == {"message", "type", "param", "code"}
 

@@ -23,7 +23,7 @@ def accuracy(outputs, references):
 def macro_f1(outputs, references):
     r"""The F1 of each class, averaged over the classes: a rare class counts as much as a common one.
 
-    $\frac1K\sum_k \frac{2\,TP_k}{2\,TP_k + FP_k + FN_k}$ over the K classes that are among outputs or references,
+    $\frac1K\sum_k \frac{2\,TP_k}{2\,TP_k + FP_k + FN_k}$ over the K classes that outputs or references have,
     white space around them aside; as scikit-learn's `f1_score(average="macro")`. Where nine labels of ten
     are "no", always "no" has an accuracy of 0.9 and a macro F1 of 0.47.
     """
@@ -46,7 +46,9 @@ def exact_match(outputs, references):
 
 
 def f1(outputs, references):
-    r"""Of texts, not of classes: precision and recall of an answer's words, their harmonic mean, averaged over the answers.
+    r"""Precision and recall of an answer's words, their harmonic mean, averaged over the answers.
+
+    Of texts; for classes there is `macro_f1`.
 
     $F_1 = \frac{2PR}{P + R}$, with $P = |o \cap r| / |o|$ and $R = |o \cap r| / |r|$ over the bags of
     `normalised` words (Rajpurkar et al. 2016, section 6.1, SQuAD). Where one of the two has no words left,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...config import check_sequences
-from ...errors import InputError, counted
+from ...errors import InputError, counted, shortened, visible
 from .completions import Request
 
 # --------------------------------------------------------------------------------------- what is asked for
@@ -114,6 +114,7 @@ class Refused(Exception):
     """An answer with an error status, in the shape that OpenAI's clients read."""
 
     def __init__(self, status, message, param=None, code=None, headers=None):
+        message = shortened(visible(message))
         super().__init__(message)
         kinds = {429: "rate_limit_error", 500: "server_error", 503: "server_error"}
         kind = kinds.get(status, "invalid_request_error")

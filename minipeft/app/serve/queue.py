@@ -14,10 +14,15 @@ STOPPING = "the server is stopping"
 
 @dataclass(eq=False)
 class Job:
-    """A request on its way: what the thread sends arrives in `parts`."""
+    """A request on its way: what the thread sends arrives in `parts`.
+
+    begun  has anything been sent?        alone  it shares no batch: the one that it shared has failed
+    """
 
     completion: Completion
     parts: asyncio.Queue = field(default_factory=asyncio.Queue)
+    begun: bool = False
+    alone: bool = False
 
     @property
     def request(self):
@@ -44,7 +49,12 @@ class Engine:
             message = f"waiting already: {counted(len(self.waiting), 'request')}; try again in a moment"
             raise Refused(429, message, code="queue_full", headers={"Retry-After": "1"})
         loop, job = asyncio.get_running_loop(), Job(Completion(request, None))
-        job.completion.send = lambda part: loop.call_soon_threadsafe(job.parts.put_nowait, part)
+
+        def send(part):
+            job.begun = True
+            loop.call_soon_threadsafe(job.parts.put_nowait, part)
+
+        job.completion.send = send
         self.waiting.append(job)
         self.arrived.set()
         return job
@@ -64,9 +74,12 @@ class Engine:
 
     def next_batch(self):
         """The job that has waited longest, and those that may go with it, as many as there is room for."""
-        batch, rows = [], 0
+        first, batch, rows = self.waiting[0], [], 0
         for job in self.waiting:
-            together = may_share(self.peft, self.waiting[0].request.adapter, job.request.adapter)
+            together = job is first or (
+                not (first.alone or job.alone)
+                and may_share(self.peft, first.request.adapter, job.request.adapter)
+            )
             if together and rows + job.request.rows <= self.max_batch:
                 batch.append(job)
                 rows += job.request.rows
@@ -89,9 +102,22 @@ class Engine:
                     raise
                 except BaseException as error:  # whatever it is (a panic in Rust is no Exception), go on
                     logging.getLogger("uvicorn.error").exception("a batch failed")
-                    for job in self.running:
-                        job.parts.put_nowait(error)
+                    self.after(error)
                 self.running = []
+
+    def after(self, error):
+        """A batch has failed: too little memory for all of it, say. One request's fault stays its own.
+
+        So each goes again by itself, where it was not alone already and its reader has nothing of it yet.
+        """
+        shared = len(self.running) > 1
+        again = [job for job in self.running if shared and not job.begun and not job.completion.cancelled]
+        for job in self.running:
+            if job in again:
+                job.alone, job.completion.generated = True, 0
+            else:
+                job.parts.put_nowait(error)
+        self.waiting = again + self.waiting
 
     async def parts(self, job):
         """The parts of a job as they come, until each of its choices has ended. Raises Refused."""
