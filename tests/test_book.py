@@ -106,10 +106,12 @@ def python(code, *args, **variables):
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 def test_gradient_checks_of_twelve_methods_need_numpy_alone():
     assert python(ALONE, *TWELVE) == "checked 12\n"
 
 
+@pytest.mark.slow
 def test_importing_it_takes_little_more_than_importing_numpy(tmp_path):
     """In CPU time, the best of some tries: other work on the machine does not count. Compiled before."""
     cached = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}

@@ -347,6 +347,7 @@ def test_gradcheck_fails_with_code_1_on_a_wrong_backward(folder, capsys, monkeyp
     assert code == 1 and "WRONG  h.0.attn.c_attn.lora_A" in out and "FAILED: worst" in out
 
 
+@pytest.mark.slow
 def test_pretrain_writes_a_model_that_loads_and_says_how_it_was_made(tmp_path, monkeypatch, capsys):
     from minipeft.app import pretrain
 

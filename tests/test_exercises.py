@@ -427,7 +427,7 @@ def test_numpy_alone_is_enough(tmp_path):
         (tmp_path / f"exercises/{EXERCISES[number].name}.py").write_text(
             solution_text(number), encoding="utf-8"
         )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MINIPEFT_THREADS": "1"}
     subprocess.run(
         [sys.executable, "-c", NUMPY_ALONE],
         cwd=tmp_path,

@@ -64,7 +64,8 @@ def main(argv=None):
         for name in getattr(args, "register", None) or ():
             method_class(name)
         end_with_parent()
-        limit_blas()
+        if hasattr(args, "model"):  # exercises and puzzles need NumPy alone
+            limit_blas()
         with sigterm_raises():
             code = args.command(args) or 0
             sys.stdout.flush()
