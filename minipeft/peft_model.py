@@ -218,6 +218,8 @@ class PeftModel:
                 f"no gradient came back for {missing[0]!r}{others}, which should train: "
                 "does the method's backward return it, under this name?"
             )
+        if unknown := [name for name in grads if name not in self.tensors and name not in self.weights]:
+            raise InputError(f"a gradient came back for {unknown[0]!r}, and there is no tensor of that name")
         return loss, count, {name: g for name, g in grads.items() if name in self.trainable}
 
     def shard_loss_and_grads(self, shard, step, collect, blocks):

@@ -313,6 +313,10 @@ def test_what_does_not_run_is_told(case, tmp_path):
 def test_the_capstone_finds_a_wrong_gradient_and_a_silent_tensor(tmp_path):
     report = changed(tmp_path, "19", ("h.T @ dhM}", "2 * h.T @ dhM}"))
     assert not report.ok and "the derivative by differences is another: relative error" in str(report)
+    report = changed(tmp_path, "19", ("h.T @ dhM}", 'h.T @ dhM, f"{name}.mine": h.T @ dhM}'))
+    assert "a gradient came back for 'h.0.attn.c_attn.mine', and there is no tensor of that name" in str(
+        report
+    )
     report = changed(tmp_path, "19", ("h = x @ A  # (N, R)", "h = 0 * x @ A"))
     assert not report.ok and "no effect" in str(report)
 

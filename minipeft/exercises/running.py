@@ -64,7 +64,7 @@ def called(exercise, functions, v, call, quiet):
     """What one call returned. Raises Told where it raised, or changed an input."""
     before = {name: a.copy() for name in exercise.writable if (a := getattr(v, name)) is not None}
     try:
-        with redirect_stdout(io.StringIO()) if quiet else nullcontext():
+        with np.errstate(all="ignore"), redirect_stdout(io.StringIO()) if quiet else nullcontext():
             answer = getattr(functions, call.function)(*given(exercise, v, call.arguments))
     except NotImplementedError:
         raise Told(f"{call.function} is still to be written.") from None
