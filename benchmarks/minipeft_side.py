@@ -14,8 +14,10 @@ def use_threads(threads):
 
 def load(base, method, adapter, device, form=None):
     """The model under the method. form: of the base, as `--base` takes it."""
-    model = GPT2.from_pretrained(base, device=device).held(form)
-    return PeftModel.from_pretrained(model, adapter) if adapter else PeftModel(model, METHODS[method]())
+    model = GPT2.from_pretrained(base, device=device, base=form)
+    peft = PeftModel.from_pretrained(model, adapter) if adapter else PeftModel(model, METHODS[method]())
+    peft.give_up_base()  # as the other side has it: what trains is there once
+    return peft
 
 
 def trainer(base, method, adapter, device, form=None):

@@ -6,7 +6,7 @@
 Forms: `plain`; `float32` and `bfloat16` packed by MKL (extra `mkl`), whatever the processor has for bfloat16;
 `bfloat16, stored`: made into floats in every product. Times are taken in turn (A B C A B C ...): medians, and
 the median of the ratios to the plain base in the same turn. Memory is that of a process of its own, `minipeft
-bench`, on a base that is mapped from its file; there `bfloat16` is what `--base` makes of it on this machine.
+bench`; there `bfloat16` is what `--base` makes of it on this machine.
 """
 
 import argparse

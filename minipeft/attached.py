@@ -7,7 +7,6 @@ import numpy as np
 
 from .backend import xp_of
 from .errors import InputError
-from .files.tensors import unload
 from .methods import Chain, Method
 from .methods.about import check_pairs
 from .settings import seeded
@@ -58,11 +57,7 @@ class Attached:
         dtype_of = lambda a: a.dtype if a.dtype.kind in "iu" else model.dtype  # indices stay integers
         tensors = {name: xp.array(a, dtype=dtype_of(a)) for name, a in own.items()}
         weights = model.weights | method.change_base(model.weights, tensors)
-        selected = dict.fromkeys(selected)
-        for name in selected:
-            W = dequantized(weights[name])
-            selected[name] = W.copy()
-            unload(W)  # the copy is what is read from here on
+        selected = {name: dequantized(weights[name]).copy() for name in selected}
         everything = tensors | selected
         trainable = {name: a for name, a in everything.items() if method.optimizer_changes(name)}
         for name in trainable:

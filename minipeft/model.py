@@ -8,19 +8,16 @@ from .backend import xp_for
 from .config import GPT2Config, check_sequences, config_of_size
 from .errors import InputError, check_choice, counted
 from .files.checkpoint import read_gpt2, write_gpt2
-from .files.tensors import unload
 from .generate import KVCache, generate, generate_ids, logits, next_logits
 from .gpt2 import loss_and_grads
 from .settings import seeded
+from .speed.bases import into_form
 from .speed.choose import operations
 from .speed.gradients import Gradients
 from .speed.packed import KINDS as PACKED
-from .speed.packed import packer
 from .speed.quantized import KINDS as QUANTIZED
-from .speed.quantized import Held, dequantized, quantizer
+from .speed.quantized import Held, dequantized
 from .step import Step
-
-BASES = (*PACKED, *QUANTIZED)  # how a frozen base can be held
 
 
 class GPT2:
@@ -28,7 +25,7 @@ class GPT2:
 
     beside: {file: text} of what else its folder says to other software; saved again as it is.
     ops: "fast" or "plain", the operations that it computes with: see speed/choose.py.
-    The arrays may be read-only: loading maps them from the file.
+    The arrays may be read-only: those that are read from a file are.
     """
 
     def __init__(self, config, weights, tokenizer=None, name=None, ops="fast", beside=None):
@@ -65,9 +62,14 @@ class GPT2:
         return cls(config, weights, tokenizer, ops=ops)
 
     @classmethod
-    def from_pretrained(cls, name, dtype="float32", device="cpu", ops="fast"):
-        """Load a folder as on the Hugging Face hub, or a published size by name. See `read_gpt2`."""
-        *parts, beside = read_gpt2(name, dtype, device)
+    def from_pretrained(cls, name, dtype="float32", device="cpu", ops="fast", base=None):
+        """Load a folder as on the Hugging Face hub, or a published size by name. See `read_gpt2`.
+
+        base: the form to hold it in, as `held` takes it. Each weight is brought into it as it is read: the
+        whole model is never in memory as arrays.
+        """
+        forms = base and (lambda config: into_form(base, config, xp_for(device).empty(0, dtype)))
+        *parts, beside = read_gpt2(name, dtype, device, forms)
         return cls(*parts, name=str(name), ops=ops, beside=beside)
 
     def save_pretrained(self, folder, dtype=None):
@@ -84,43 +86,27 @@ class GPT2:
         weights = self.dequantized().weights
         write_gpt2(folder, self.config, weights, self.tokenizer, dtype, self.beside)
 
-    def quantized(self, kind):
-        """This model with the linear layers' weights in fewer bits, "int8" or "nf4": see `quantize`.
-
-        All else is shared with this model, which need not be kept. Of arrays that are mapped from a file,
-        only one is in memory at a time. Raises InputError for another kind, and for a quantised model.
-        """
-        self._check_is_plain()
-        quantize, weights = quantizer(kind), dict(self.weights)
-        for name in self.config.linear_layers():
-            W = self.weights[f"{name}.weight"]
-            weights[f"{name}.weight"] = quantize(W)
-            unload(W)
-        return self.with_weights(weights)
-
-    def packed(self, kind="float32"):
-        """This model with the matrices that it multiplies by brought into the processor's order once.
-
-        kind: "float32", or "bfloat16", rounded to half the memory: see speed/packed.py. The matrices are the
-        linear layers' and the head's. All else is shared with this model, which need not be kept.
-        Raises InputError for another kind, for a model in float64, and for one that is quantised or packed.
-        """
-        self._check_is_plain()
-        pack, weights = packer(kind, self.weights["wte.weight"]), dict(self.weights)
-        if pack is None:
-            return self
-        for name in [*self.config.linear_layers(), self.config.head]:
-            W = self.weights[f"{name}.weight"]
-            weights[f"{name}.weight"] = pack(W, lookup=name == "wte")
-            unload(W)
-        return self.with_weights(weights)
-
     def held(self, base):
-        """This model with its base held as `--base` says: `packed` or `quantized`; None: as it is."""
+        """This model with its base in one of the forms of speed/bases.py; None: as it is.
+
+        All else is shared with this model, which need not be kept. Raises InputError for another form, for
+        one that the type of the weights does not allow, and for a model that is in a form already.
+        """
         if base is None:
             return self
-        check_choice("base", base, BASES)
-        return self.packed(base) if base in PACKED else self.quantized(base)
+        self._check_is_plain()
+        make = into_form(base, self.config, self.weights["wte.weight"])
+        return self.with_weights({name: make(name, W) for name, W in self.weights.items()})
+
+    def quantized(self, kind):
+        """This model with the linear layers' weights in fewer bits: `held` of "int8" or "nf4"."""
+        check_choice("base", kind, QUANTIZED)
+        return self.held(kind)
+
+    def packed(self, kind="float32"):
+        """This model with its matrices in the processor's order: `held` of "float32" or "bfloat16"."""
+        check_choice("base", kind, PACKED)
+        return self.held(kind)
 
     def _check_is_plain(self):
         if kind := next((W.kind for W in self.weights.values() if isinstance(W, Held)), None):
@@ -190,13 +176,11 @@ class GPT2:
 def load_model(spec, dtype="float32", device="cpu", base=None, ops="fast"):
     """A folder or published name, as `GPT2.from_pretrained` takes it, or "random:" and one of those.
 
-    "random:gpt2" has that shape, "random:weights/tiny" that folder's shape and tokenizer. base: one of BASES,
-    as `GPT2.held` takes it. ops: "fast" or "plain", as `GPT2` takes it.
+    "random:gpt2" has that shape, "random:weights/tiny" that folder's shape and tokenizer. base: as
+    `GPT2.held` takes it. ops: "fast" or "plain", as `GPT2` takes it.
     """
-    if base:
-        return load_model(spec, dtype, device, ops=ops).held(base)
     if not spec.startswith("random:"):
-        return GPT2.from_pretrained(spec, dtype=dtype, device=device, ops=ops)
+        return GPT2.from_pretrained(spec, dtype=dtype, device=device, ops=ops, base=base)
     name = spec.removeprefix("random:")
     try:
         model = GPT2.random(name, dtype=dtype, device=device, ops=ops)
@@ -204,4 +188,4 @@ def load_model(spec, dtype="float32", device="cpu", base=None, ops="fast"):
         like = GPT2.from_pretrained(name)
         model = GPT2.random(like.config, dtype=dtype, device=device, tokenizer=like.tokenizer, ops=ops)
     model.name = spec  # the same every time: a run can say what it was trained on
-    return model
+    return model.held(base)

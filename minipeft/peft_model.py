@@ -28,7 +28,7 @@ from .speed.quantized import dequantized
 class PeftModel:
     """A GPT-2 that stays as it is, and one or more adapters, of which one at a time is active.
 
-    model     the base; its arrays are never written to
+    model     the base; its arrays are never written to (but see `give_up_base`)
     adapters  {name: Attached}
 
     `method`, `tensors`, `selected`, `weights`, `trainable` and `unread` are those of the active adapter.
@@ -156,8 +156,9 @@ class PeftModel:
         return self.model.num_parameters + sum(p.size for p in self.tensors.values())
 
     def identity(self):
-        """The base as a fingerprint, and the method in full: what a run that goes on must find again."""
-        base = content_of([asdict(self.config), self.model.weights])
+        """What is frozen, as a fingerprint, and the method in full: what a run that goes on must find."""
+        frozen = {name: W for name, W in self.model.weights.items() if name not in self.selected}
+        base = content_of([asdict(self.config), frozen])
         return {"base": base, "method": configuration_of(self.method)}
 
     def print_trainable_parameters(self):
@@ -306,6 +307,14 @@ class PeftModel:
         peft.adapters[adapter_name] = attached
         peft.set_adapter(adapter_name)
         return peft
+
+    def give_up_base(self):
+        """Let go of the base's own arrays of what trains in it: full fine-tuning takes one model less.
+
+        From here on `model` has the trained arrays in their place, and nobody can go back: not
+        `disable_adapter`, and no other adapter that is put on it.
+        """
+        self.model.weights.update(self.selected)
 
     def merge_and_unload(self):
         """A plain GPT2 with the same logits. Raises InputError where a method cannot be merged.

@@ -5,7 +5,18 @@ import pytest
 from every_method import CASES, LAST_TOKENS
 from small import logits, scramble, small_batch, small_model, snapshot, texts
 
-from minipeft import IA3, Adapter, BitFit, InputError, LoRA, PeftModel, PrefixTuning, PromptTuning
+from minipeft import (
+    IA3,
+    Adapter,
+    BitFit,
+    Full,
+    InputError,
+    LoRA,
+    PeftModel,
+    PrefixTuning,
+    PromptTuning,
+    train,
+)
 from minipeft.speed import fast
 
 BASE = "__base__"
@@ -154,3 +165,17 @@ def test_the_base_is_run_once(monkeypatch):
         texts((3, 4, 2, 5))
     )
     assert len(calls) == 12
+
+
+def test_a_base_that_is_given_up_has_what_trains_in_it_once():
+    model, pairs = small_model("float32"), [(ids[:2], ids[2:]) for ids in texts()]
+    before, losses = snapshot(model.weights), []
+    for give_up in (False, True):
+        peft = PeftModel(model, Full())
+        if give_up:
+            peft.give_up_base()
+        assert all((model.weights[name] is W) == give_up for name, W in peft.selected.items())
+        history = train(peft, pairs, steps=3, progress=False)
+        losses.append([row["loss"] for row in history.steps])
+        assert (snapshot(model.weights) == before) != give_up
+    assert losses[0] == losses[1]

@@ -1,15 +1,19 @@
 """Checkpoints and adapters on disk: what is refused, and that nothing is lost."""
 
 import json
+import os
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from small import CONFIG, small_model, snapshot, texts
 
-from minipeft import GPT2, InputError
+from minipeft import GPT2, GPT2Config, InputError
 from minipeft.files import checkpoint as files
-from minipeft.files.tensors import read_safetensors, write_safetensors
+from minipeft.files.content import content_of
+from minipeft.files.tensors import open_safetensors, read_safetensors, write_safetensors
 
 
 @pytest.fixture
@@ -36,13 +40,91 @@ def test_a_saved_model_is_loaded_bit_for_bit(folder):
     assert np.array_equal(again.logits(texts())[0], model.logits(texts())[0])
 
 
-def test_float32_weights_are_mapped_from_the_file_and_cannot_be_written_to(folder):
+def test_weights_are_arrays_of_the_process_itself_and_cannot_be_written_to(folder):
     model = GPT2.from_pretrained(folder)
     for weight in model.weights.values():
-        assert not weight.flags.writeable and not weight.flags.owndata
+        assert not weight.flags.writeable and not in_a_mapping(weight)
     with pytest.raises(ValueError, match="read-only"):
         model.weights["wte.weight"][0, 0] = 1
     assert GPT2.from_pretrained(folder, dtype="float64").dtype == np.float64
+
+
+def in_a_mapping(array):
+    """Does the array lie in memory that something else than NumPy holds, a file for example?"""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array.base is not None
+
+
+THREE_STEPS = """
+import sys
+from pathlib import Path
+from minipeft import GPT2, AdamW, LoRA, PeftModel, pack
+
+folder, what, base = sys.argv[1:]
+peft, optimizer = PeftModel(GPT2.from_pretrained(folder, base=base or None), LoRA(r=2)), AdamW()
+file = Path(folder, "model.safetensors")
+with open(file, "r+b") as stored:
+    if what == "cut":
+        stored.truncate(100)
+    elif what == "overwritten":
+        stored.write(bytes(file.stat().st_size))
+for _ in range(3):
+    loss, grads = peft.loss_and_grads(pack([([1, 2], [3, 4, 5]), ([5], [6, 7])]))
+    optimizer.step(peft.trainable, grads)
+    print(float(loss).hex())
+print(float(peft.logits([[1, 2, 3]])[0].sum()).hex())
+"""
+
+
+@pytest.mark.parametrize("base", ["", "int8", "bfloat16", "float32"])
+def test_what_becomes_of_the_file_does_not_matter_to_who_has_read_it(base, tmp_path):
+    """In a process of its own: a file that is mapped and then cut ends it by a signal."""
+    small_model("float32").save_pretrained(tmp_path)
+    stored, said = (tmp_path / "model.safetensors").read_bytes(), {}
+    for what in ("left", "cut", "overwritten"):
+        (tmp_path / "model.safetensors").write_bytes(stored)
+        words = [sys.executable, "-c", THREE_STEPS, str(tmp_path), what, base]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        said[what] = done.stdout.split()
+    assert len(said["left"]) == 4 and said["cut"] == said["overwritten"] == said["left"]
+    assert (tmp_path / "model.safetensors").read_bytes() != stored
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_is_refused(folder):
+    with open_safetensors(folder / "model.safetensors") as (tensors, _):
+        os.truncate(folder / "model.safetensors", 3000)
+        with pytest.raises(InputError, match="it has just become shorter"):
+            for tensor in tensors.values():
+                tensor.read()
+
+
+@pytest.mark.parametrize("base", ["int8", "nf4", "bfloat16", "float32"])
+def test_a_base_that_is_brought_into_its_form_while_it_is_read_is_that_of_one_that_is_there(base, folder):
+    read, made = GPT2.from_pretrained(folder, base=base), GPT2.from_pretrained(folder).held(base)
+    assert content_of(read.weights) == content_of(made.weights)
+    assert {name: type(W) for name, W in read.weights.items()} == {
+        n: type(W) for n, W in made.weights.items()
+    }
+    with pytest.raises(InputError, match="did you mean nf4"):
+        GPT2.from_pretrained(folder, base="nf5")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads the memory in use as Linux has it")
+def test_there_is_one_whole_weight_at_a_time_while_a_quantised_base_is_read(tmp_path):
+    """Of 50 MB there are 7 MB in 4 bits, the largest weight of 4 MB, and its norms and embeddings."""
+    config = GPT2Config(vocab_size=64, n_positions=32, n_embd=512, n_layer=4, n_head=4)
+    GPT2.random(config).save_pretrained(tmp_path)
+    script = (
+        "import sys; from minipeft import GPT2; from minipeft.cost.machine import peak_memory_mb as peak\n"
+        "before = peak(); GPT2.from_pretrained(sys.argv[1], base=sys.argv[2] or None); print(peak() - before)"
+    )
+    taken = {}
+    for base in ("", "nf4"):
+        words = [sys.executable, "-c", script, str(tmp_path), base]
+        taken[base] = float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    assert taken["nf4"] < 0.75 * taken[""]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

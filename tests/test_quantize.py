@@ -1,7 +1,6 @@
 """Quantised weights: their codes are right, and what is computed with them is what the floats would give."""
 
 import json
-import os
 import tracemalloc
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from minipeft import (
     train,
 )
 from minipeft.app.cli import main
-from minipeft.files.tensors import read_safetensors, unload, write_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.reports.compare import Plan
 from minipeft.reports.tune_report.run_folder import read_run
@@ -341,21 +339,6 @@ def test_the_embedded_model_loses_little(kind, off):
     model, rows = GPT2.from_pretrained(TINY), data_to_text.rows("validation", 40)
     loss = evaluate(PeftModel(model), rows)["loss"]
     assert evaluate(PeftModel(model.quantized(kind)), rows)["loss"] == pytest.approx(loss, rel=off)
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads the memory in use as Linux has it")
-def test_a_mapped_array_is_unloaded_and_can_be_read_again(tmp_path):
-    resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    values = np.arange(1 << 23, dtype="float32")  # 32 MB
-    write_safetensors(tmp_path / "a.safetensors", {"a": values})
-    (mapped,) = read_safetensors(tmp_path / "a.safetensors")[0].values()
-    total = mapped.sum(dtype="float64")
-    before = resident()
-    unload(mapped)
-    assert before - resident() > 30e6
-    assert mapped.sum(dtype="float64") == total and np.array_equal(mapped, values)
-    unload(values)  # one that is not mapped stays
-    assert values[-1] == (1 << 23) - 1
 
 
 def test_from_the_command_line(tmp_path, capsys):

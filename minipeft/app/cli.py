@@ -13,10 +13,10 @@ from ..data.metrics import METRICS
 from ..errors import InputError, SettingError, choose_from, nearest, whole_characters
 from ..methods import METHODS
 from ..methods.named import method_class
-from ..model import BASES
 from ..optim import SCHEDULES
 from ..reports.compare.recipes import BASELINES, RECIPES
 from ..resuming.stopping import Terminated, end_with_parent, sigterm_raises
+from ..speed.bases import BASES
 from ..speed.choose import KINDS
 from ..speed.parallel import limit_blas
 from ..speed.quantized import KINDS as QUANTIZED

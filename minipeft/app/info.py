@@ -10,7 +10,7 @@ from ..files.adapters.adapterhub import fusions_in
 from ..files.checkpoint import MASK_BUFFERS, read_config, weight_files
 from ..files.hub import find_folder
 from ..files.json_files import read_object
-from ..files.tensors import read_safetensors
+from ..files.tensors import open_safetensors
 from ..files.tokenizer import load_tokenizer
 from ..train import Training
 
@@ -30,9 +30,7 @@ def describe(folder):
             size *= n
         groups[kind] += size
     total = sum(groups.values())
-    stored = [
-        tensor for file in weight_files(path) for tensor in read_safetensors(file, MASK_BUFFERS)[0].values()
-    ]
+    stored = [tensor for file in weight_files(path) for tensor in headers(file, MASK_BUFFERS).values()]
     return {
         "kind": "model",
         "folder": str(path),
@@ -55,7 +53,7 @@ def describe_adapter(folder):
     files = sorted(folder.glob("*/*.safetensors" if fusions else "adapter*.safetensors"))
     if not files:
         raise InputError(f"{folder}: no adapter_model.safetensors or adapter.safetensors there")
-    tensors = {name: tensor for file in files for name, tensor in read_safetensors(file)[0].items()}
+    tensors = {name: tensor for file in files for name, tensor in headers(file).items()}
     parameters = sum(t.size for t in tensors.values())
     return {
         "kind": "adapter",
@@ -69,6 +67,12 @@ def describe_adapter(folder):
             "training adds (gradients, AdamW)": parameters * 12 / 1e6,
         },
     }
+
+
+def headers(file, skip=()):
+    """{name: Stored} of a safetensors file, whose numbers stay unread."""
+    with open_safetensors(file, skip) as (tensors, _):
+        return tensors
 
 
 def in_words(result):

@@ -72,6 +72,7 @@ def pretrain(
     s = Training(seed=seed, **SETTINGS | settings)
     model, about = begin(start, config or SHAPE, seed)
     peft, documents = PeftModel(model, Full()), documents or DOCUMENTS
+    peft.give_up_base()
     steps = math.ceil(documents / s.batch_size)
     optimizer = AdamW(s.learning_rate, weight_decay=s.weight_decay)
     said = {name: value for name, value in settings.items() if name not in FREE}

@@ -104,7 +104,9 @@ def train_and_measure(
     method.use_training_data(data)
     peft = PeftModel(model, method, seed=seed)
     if student:
-        peft = student(peft)
+        peft = student(peft)  # its teacher may be another adapter on the same base
+    else:
+        peft.give_up_base()
     if test := split_rows(task, "test"):
         load_pairs(test, peft, on_long)  # what cannot be scored is said before the training, not after it
     rows = len(load_pairs(data, peft, on_long)[0])  # fewer or more than `data` where some are too long

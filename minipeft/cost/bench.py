@@ -53,6 +53,7 @@ def bench(
         if loaded.tokenizer is None:
             raise InputError(f"{tokenizer}: neither tokenizer.json nor vocab.json and merges.txt is there")
     peft = PeftModel(loaded, method)
+    peft.give_up_base()
     pairs, _ = load_pairs(data, peft, "drop")
     if not peft.trainable:
         raise InputError("nothing trains: choose another method")

@@ -1,5 +1,6 @@
 """GPT-2 checkpoints, folders as on the Hugging Face hub: config.json, model.safetensors, tokenizer.json."""
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from os.path import realpath
 from pathlib import Path
@@ -11,7 +12,7 @@ from ..config import GPT2Config
 from ..errors import InputError
 from .hub import find_folder
 from .json_files import atomic, read_object, read_text, write_json
-from .tensors import check_finite, check_shapes, read_safetensors, write_safetensors
+from .tensors import check_finite, check_shapes, open_safetensors, write_safetensors
 from .tokenizer import load_tokenizer
 
 REQUIRED = {  # what `transformers` can vary and this GPT-2 does not: value that must be there, if any is
@@ -46,7 +47,7 @@ def read_config(path):
         raise InputError(f"{path}: {error}") from None
 
 
-def read_gpt2(name, dtype="float32", device="cpu"):
+def read_gpt2(name, dtype="float32", device="cpu", forms=None):
     """A GPT-2 -> its configuration, weights by name, tokenizer or None, and {file: text} of BESIDE.
 
     Of a folder with config.json and model.safetensors, or shards and their index.
@@ -54,7 +55,8 @@ def read_gpt2(name, dtype="float32", device="cpu"):
     name: a folder, a name under `weights/`, or a published size, downloaded once ("gpt2", "gpt2-medium",
     "gpt2-large", "gpt2-xl", "distilgpt2"). Names may start with "transformer."; attention-mask buffers of
     old checkpoints are skipped; every other name and shape must be as the configuration says.
-    Where dtype and device allow, the arrays are the file itself, mapped: float32 weights are not held twice.
+    forms(config): what brings a weight into the form in which it is held, (name, W) -> W. Each is in it
+    before the next one is read, so that one weight at a time is in memory as an array.
     Raises InputError naming file and tensor.
     """
     if dtype not in ("float32", "float64"):
@@ -62,25 +64,38 @@ def read_gpt2(name, dtype="float32", device="cpu"):
     xp = xp_for(device)
     folder = find_folder(name)
     config = read_config(folder / "config.json")
-    stored = {}
-    for path in weight_files(folder):
-        tensors, _ = read_safetensors(path, MASK_BUFFERS)
-        named = {key.removeprefix("transformer."): value for key, value in tensors.items()}
-        if len(named) < len(tensors) or stored.keys() & named.keys():
-            raise InputError(f"{path}: a tensor is there twice, here or in another shard")
-        stored |= named
-    head = stored.pop("lm_head.weight", None) if config.tie_word_embeddings else None
-    if head is not None and not np.array_equal(head, stored.get("wte.weight")):
-        raise InputError(f"{folder}: lm_head.weight differs from wte.weight, but config.json ties them")
-    check_shapes(stored, config.shapes(), folder)
+    into_form = forms(config) if forms else lambda _, W: W
     weights = {}
-    for key in config.shapes():
-        with np.errstate(over="ignore"):  # it is looked for in the next line
-            value = np.asarray(stored[key], dtype=dtype)
-        check_finite(key, value, folder)  # reads a mapped file once: the first forward would, too
-        weights[key] = xp.asarray(value)
+    with ExitStack() as files:
+        stored = {}
+        for path in weight_files(folder):
+            tensors, _ = files.enter_context(open_safetensors(path, MASK_BUFFERS))
+            named = {key.removeprefix("transformer."): tensor for key, tensor in tensors.items()}
+            if len(named) < len(tensors) or stored.keys() & named.keys():
+                raise InputError(f"{path}: a tensor is there twice, here or in another shard")
+            stored |= named
+        head = stored.pop("lm_head.weight", None) if config.tie_word_embeddings else None
+        check_shapes(stored, config.shapes(), folder)
+        if head is not None and not are_equal(head, stored["wte.weight"]):
+            raise InputError(f"{folder}: lm_head.weight differs from wte.weight, but config.json ties them")
+        for key in config.shapes():
+            weights[key] = into_form(key, xp.asarray(read_weight(key, stored[key], dtype, folder)))
     beside = {file: read_text(folder / file) for file in BESIDE if (folder / file).is_file()}
     return config, weights, load_tokenizer(folder), beside
+
+
+def read_weight(key, stored, dtype, folder):
+    """-> a stored tensor in this type, read-only. Raises InputError where a number is not finite."""
+    with np.errstate(over="ignore"):  # it is looked for in the next line
+        value = np.asarray(stored.read(), dtype=dtype)
+    check_finite(key, value, folder)
+    value.flags.writeable = False
+    return value
+
+
+def are_equal(a, b):
+    """Do two stored tensors have the same numbers?"""
+    return a.shape == b.shape and np.array_equal(a.read(), b.read())
 
 
 def weight_files(folder):

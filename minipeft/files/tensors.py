@@ -1,8 +1,10 @@
 """Safetensors in and out: {name: array}."""
 
 import json
-import mmap
 import stat
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -18,35 +20,76 @@ MOST_DIMENSIONS = 8  # more than any weight has, and fewer than NumPy can hold
 
 
 def read_safetensors(path, skip=()):
-    """A safetensors file -> {name: array}, and its metadata. The arrays are mapped from the file, read-only.
+    """A safetensors file -> {name: array}, and its metadata. See `open_safetensors` for skip and errors."""
+    with open_safetensors(path, skip) as (tensors, metadata):
+        return {name: tensor.read() for name, tensor in tensors.items()}, metadata
+
+
+@contextmanager
+def open_safetensors(path, skip=()):
+    """In here a file's tensors can be read one at a time: {name: Stored}, and its metadata.
 
     skip: ends of names to leave out. What is called "..._indices" is of whole numbers, all else of floats.
-    A bfloat16 is the upper half of a float32, so those become float32 copies. Raises InputError naming
-    the file where it is missing, cut short, not safetensors, or holds a type that is not expected there.
+    Raises InputError naming the file where it is missing, cut short, not safetensors, or holds a type that
+    is not expected there.
     """
     path = Path(path)
     metadata = read_metadata(path)  # checks header, offsets and length
-    data = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
-    body = 8 + int(data[:8].view("<u8")[0])
-    header = parse_json(data[8:body].tobytes().decode(), path)
-    header.pop("__metadata__", None)
-    tensors = {}
-    for name, info in header.items():
-        if name.endswith(tuple(skip)):
-            continue
-        kinds = INDICES if name.endswith("_indices") else STORED
-        if info["dtype"] not in kinds:
-            raise InputError(f"{path}: {name} is of type {info['dtype']}; want {' or '.join(kinds)}")
-        if len(info["shape"]) > MOST_DIMENSIONS:
-            raise InputError(f"{path}: {name} has {len(info['shape'])} dimensions, no weight's number")
-        begin, end = (body + offset for offset in info["data_offsets"])
-        if end > len(data):
-            raise InputError(f"{path}: not a whole safetensors file (it has just become shorter)")
-        stored = data[begin:end].view(kinds[info["dtype"]])
-        if info["dtype"] == "BF16":
+    with open(path, "rb") as file:
+        body = 8 + int.from_bytes(file.read(8), "little")
+        header = parse_json(file.read(body - 8).decode(), path)
+        header.pop("__metadata__", None)
+        tensors = {}
+        for name, info in header.items():
+            if name.endswith(tuple(skip)):
+                continue
+            kinds = INDICES if name.endswith("_indices") else STORED
+            if info["dtype"] not in kinds:
+                raise InputError(f"{path}: {name} is of type {info['dtype']}; want {' or '.join(kinds)}")
+            if len(info["shape"]) > MOST_DIMENSIONS:
+                raise InputError(f"{path}: {name} has {len(info['shape'])} dimensions, no weight's number")
+            begin = body + info["data_offsets"][0]
+            tensors[name] = Stored(file, begin, info["dtype"], tuple(info["shape"]))
+        yield tensors, metadata
+
+
+@dataclass
+class Stored:
+    """A tensor of an open safetensors file, whose numbers are read when they are asked for.
+
+    file, begin  where they are, `begin` in bytes;  kind  their type, in the file's words
+    shape, size, dtype  of the array that `read` gives
+    """
+
+    file: object
+    begin: int
+    kind: str
+    shape: tuple
+
+    @property
+    def size(self):
+        """How many numbers it has."""
+        return prod(self.shape)
+
+    @property
+    def dtype(self):
+        """A bfloat16 is the upper half of a float32, and becomes one."""
+        return np.dtype("<f4" if self.kind == "BF16" else (STORED | INDICES)[self.kind])
+
+    def read(self):
+        """-> an array of its own, read-only. Raises InputError where the file has become shorter."""
+        stored = np.empty(self.shape, (STORED | INDICES)[self.kind])
+        try:
+            self.file.seek(self.begin)
+            got = self.file.readinto(stored.reshape(-1).view(np.uint8))
+        except OSError as error:
+            raise InputError(f"{self.file.name}: {error.strerror or error}") from None
+        if got < stored.nbytes:
+            raise InputError(f"{self.file.name}: not a whole safetensors file (it has just become shorter)")
+        if self.kind == "BF16":
             stored = (stored.astype(np.uint32) << 16).view(np.float32)
-        tensors[name] = stored.reshape(info["shape"])
-    return tensors, metadata
+        stored.flags.writeable = False
+        return stored
 
 
 def read_metadata(path):
@@ -64,20 +107,6 @@ def read_metadata(path):
         raise InputError(f"{path}: {error.strerror or error}") from None
     except SafetensorError as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from None
-
-
-def unload(array):
-    """Give back the memory that a mapped array's file takes by now; it is read again if asked for."""
-    file = mapped_from(array)
-    if hasattr(file, "madvise"):  # Windows has no such call
-        file.madvise(mmap.MADV_DONTNEED)
-
-
-def mapped_from(array):
-    """The mapped file that an array lies in, or None."""
-    while isinstance(array, np.ndarray):
-        array = array.base
-    return array if isinstance(array, mmap.mmap) else None
 
 
 def write_safetensors(path, tensors, metadata=None):
@@ -128,9 +157,8 @@ def check_finite(name, array, where):
     """Raise InputError where an array has a number that is NaN, infinite, or too large for a float32.
 
     A sum shows it, at 5 GB in a second and without a second array; of large numbers it may overflow, so then
-    each one is asked. What was read of a mapped file is given back.
+    each one is asked.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite(array.sum(dtype=np.float32)) and not (abs(array) <= LARGEST).all():
             raise InputError(f"{where}: tensor {name} has a number that is not finite")
-    unload(array)

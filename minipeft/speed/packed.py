@@ -9,24 +9,21 @@ An operation multiplies by such a W as by an array: `x @ W`, `dy @ W.T`.
                 into floats, as in quantized.py, and x is not rounded.
 
 A packing is made when it is first asked for, one for x W and another for dy W^T: what only generates has one,
-and a layer below all that trains, too. From then on W itself is not in memory:
+and a layer below all that trains, too. From then on W itself is let go. Who asks for it gets it back from a
+packing, as the product 1 W: exactly, for 1 w + 0 + ... + 0 is w (only -0 comes back as 0).
 
-    mapped from a file    the file's pages are given back, and read again if somebody asks for W
-    else                  let go, and got back from a packing as the product 1 W. That is exact, for
-                          1 w + 0 + ... + 0 is w (only -0 comes back as 0)
-
-But for wte, whose rows are looked up: there W stays. What trains is given W, and is an array.
+A wte that is the head, too, is also looked up in, `W[ids]`: it stays an array in float32, and in bfloat16 its
+codes stay beside the packing. What trains is given W, and is an array.
 """
 
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
 
 import numpy as np
 
 from ..backend import xp_of
 from ..errors import InputError, check_choice
-from ..files.tensors import mapped_from, unload
 from . import mkl
 from .fast import row_blocks
 from .parallel import num_threads
@@ -62,7 +59,7 @@ class BFloat16(Quantized):
 
     kind, can_train = "bfloat16", True
 
-    def __init__(self, W, lookup=False):
+    def __init__(self, W):
         super().__init__(W)
         self.codes = rounded_weight(W)
 
@@ -85,26 +82,19 @@ class BFloat16(Quantized):
 
 
 class Packed(Held):
-    """W (I, O) in float32, packed at the first product.
+    """W (I, O) in float32, packed at the first product."""
 
-    lookup: are rows of W asked for, `W[ids]`? Then it stays beside its packings.
-    """
+    kind, itemsize, stays = "float32", 4, False
 
-    kind, itemsize = "float32", 4
-
-    def __init__(self, W, lookup=False):
+    def __init__(self, W):
         super().__init__(W)
-        self.mapped = mapped_from(W) is not None
-        self.W, self.stays = W, lookup or self.mapped
+        self.W = W
         self.packings, self.lock = {}, Lock()  # {is it that of W^T?: Packing}; shards ask at the same time
-
-    def __getitem__(self, rows):
-        return self.W[rows]
 
     @property
     def nbytes(self):
         """Bytes of the numbers that are in memory, in whatever order; MKL fills up some rows besides."""
-        copies = len(self.packings) + (self.W is not None and not self.mapped)
+        copies = len(self.packings) + (self.W is not None)
         return copies * self.size * self.itemsize
 
     def times(self, x):
@@ -140,9 +130,7 @@ class Packed(Held):
                 return
             W = self._stored(self.plain()) if self.W is None else self.W
             self.packings[transposed] = mkl.library().pack(W, transposed)
-            if self.mapped:
-                unload(W)
-            elif not self.stays:
+            if not self.stays:
                 self.W = None
 
     def _stored(self, a):
@@ -154,13 +142,13 @@ class Packed(Held):
 
 
 class PackedBFloat16(Packed):
-    """The same in bfloat16, as uint16. What is mapped from a file is float32, so W is a copy here."""
+    """The same in bfloat16, as uint16.  lookup: are rows of W asked for, `W[ids]`? Then it stays."""
 
     kind, itemsize = "bfloat16", 2
 
     def __init__(self, W, lookup=False):
-        super().__init__(W, lookup)
-        self.W, self.mapped, self.stays = rounded_weight(W), False, lookup
+        super().__init__(W)
+        self.W, self.stays = rounded_weight(W), lookup
 
     def __getitem__(self, rows):
         return floats(self.W[rows])
@@ -176,7 +164,7 @@ class PackedBFloat16(Packed):
 
 
 def packer(kind, like_array):
-    """What makes a weight like this array into one of that kind: called with W, and with lookup=True for wte.
+    """The class that makes a weight like this array into one of that kind.
 
     None where arrays are to stay as they are: float32 without MKL, or on a GPU. Raises InputError for a kind
     that is not known, and for arrays of another type than float32.
@@ -196,6 +184,11 @@ def packer(kind, like_array):
         return BFloat16 if kind == "bfloat16" else None
     mkl.use_threads(num_threads(), everywhere=True)
     return Packed if kind == "float32" else PackedBFloat16
+
+
+def table_packer(make):
+    """What packs a wte that is the head, too, where `make` packs the others; None: it stays an array."""
+    return {Packed: None, PackedBFloat16: partial(PackedBFloat16, lookup=True)}.get(make, make)
 
 
 @lru_cache

@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..backend import xp_of
-from ..errors import InputError, check_choice
+from ..errors import InputError
 
 BLOCK_BYTES = 1 << 21  # of floats at a time: more costs memory, less keeps BLAS from its full rate
 NF4_BLOCK = 64  # weights that share an a
@@ -270,12 +270,6 @@ def check_can_train(weights, names):
                 f"{name} is {weights[name].kind} and cannot train: take the base without quantisation, or a "
                 "method that trains what is beside the linear layers' weights (LoRA, adapters, biases, ...)"
             )
-
-
-def quantizer(kind):
-    """The class of "int8" or "nf4". Raises InputError for another name."""
-    check_choice("base", kind, KINDS)
-    return KINDS[kind]
 
 
 def no_zeros(scale):
