@@ -190,13 +190,15 @@ class PeftModel:
         sequence does not fit the model.
         """
         loss, count, grads = self.loss_and_grad_sums(batch, seed, dropout, checkpointing)
+        check_labelled(count)
         divide(grads, count)
         return loss / count, grads
 
-    def loss_and_grad_sums(self, batch, seed=None, dropout=0.0, checkpointing=False):
+    def loss_and_grad_sums(self, batch, seed=None, dropout=0.0, checkpointing=False, first_shard=0):
         """Sums over the labelled tokens, and their number: what shards, micro-batches and machines add up.
 
-        The batch is split into one shard per core, each with a forward and backward of its own.
+        The batch is split into one shard per core, each with a forward and backward of its own. Their numbers
+        are part of the seed of their dropout, from first_shard on: on several machines no two are the same.
         """
         self.check_batch(batch)
         step, cache = self._start(grad_enabled=True, p_drop=dropout)
@@ -205,13 +207,11 @@ class PeftModel:
         gradients = Gradients(len(shards))
 
         def run(i):
-            own = replace(step, dropout_seeds=None if seed is None else [seed, i])
+            own = replace(step, dropout_seeds=None if seed is None else [seed, first_shard + i])
             return self.shard_loss_and_grads(shards[i], own, partial(gradients.add, shard=i), blocks)
 
         losses, counts = zip(*map_shards(run, range(len(shards))), strict=True)
         loss, count = sum(losses), sum(counts)
-        if count == 0:
-            raise InputError("no token of the batch has a label: nothing to learn from")
         grads = self.method.finish(gradients.totals(), cache)
         if missing := [name for name in self.trainable if name not in grads]:
             others = f" and {counted(len(missing) - 1, 'more tensor')}" if missing[1:] else ""
@@ -335,3 +335,9 @@ class PeftModel:
         weights = merged.weights | self.method.unmerge(merged.weights, self.tensors)
         weights |= {name: self.model.weights[name] for name in self.selected}
         return merged.with_weights(weights)
+
+
+def check_labelled(count):
+    """Raise InputError where the tokens with a label, whose mean is to be taken, are none."""
+    if count == 0:
+        raise InputError("no token of the batch has a label: nothing to learn from")

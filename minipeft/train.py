@@ -17,10 +17,12 @@ from .errors import InputError, check_choice, counted
 from .files.json_files import as_json, atomic, clear_errors, write_json
 from .files.run_folder import run_folder
 from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
+from .peft_model import check_labelled
 from .resuming.state import SavedRun, read_every, same_run
-from .resuming.stopping import stop_asked
+from .resuming.stopping import StopAsked, stop_asked
 from .settings import check_fields, check_range
 from .speed.gradients import Gradients
+from .speed.ranks import ALONE, world
 
 RANGES = {
     "steps": {"least": 0}, "batch_size": {"least": 1}, "accumulation_steps": {"least": 1},
@@ -34,8 +36,8 @@ RANGES = {
 class Training:
     """How to train. All randomness comes from `seed`: the same settings give the same numbers, bit for bit.
 
-    That holds for a number of threads: with another, sums round otherwise and dropout draws other masks. It
-    does not hold on a GPU, where the gradient of the embedding is added up in no fixed order.
+    That holds for a number of threads and of ranks: with another, sums round otherwise and dropout draws
+    other masks. It does not hold on a GPU, where the embedding's gradient is added up in no fixed order.
 
     steps               optimizer steps; 0: as many as the epochs take
     epochs              passes over the data, where no steps are given
@@ -129,6 +131,9 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     resume: go on from the state that output_dir holds of this very run (see `resuming`), to the same bits as
     if it had never stopped; where it holds none, begin.
 
+    Under `mpirun -n 4` each of the ranks takes a share of every batch and of the evaluation (speed/ranks.py):
+    a step is that of one process on the whole batch, to rounding. The first rank alone writes.
+
     SIGINT and SIGTERM let the step end and the state be saved; then it raises KeyboardInterrupt, or
     `resuming.stopping.Terminated`.
     Raises InputError for bad data or settings, and a folder that another run writes to, before any work;
@@ -144,22 +149,26 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
             "nothing trains: give the model a method, or load the adapter with is_trainable=True"
         )
 
-    history, keeper = History(too_long=too_long), Keeper(model, output_dir)
+    ranks = world()
+    folder = output_dir if ranks.first else None  # what the first rank alone writes
+    history, keeper = History(too_long=too_long), Keeper(model, folder)
     lr_scale = lambda name: model.method.lr_scale(name, model.config)
     optimizer = AdamW(s.learning_rate, weight_decay=s.weight_decay, lr_scale=lr_scale)
     same = partial(same_run, model, s, pairs, held_out)
-    saved = SavedRun(model, optimizer, keeper, history, output_dir, s.save_every, same)
-    with run_folder(output_dir) as folder, stop_asked() as stop:
+    saved = SavedRun(model, optimizer, keeper, history, output_dir, s.save_every, same, ranks)
+    with run_folder(folder) as held, stop_asked(ranks.size > 1) as stop:
         done = saved.begin(resume)
         stream = batches(pairs, s.batch_size, np.random.default_rng(s.seed), done * s.accumulation_steps)
         eval_every = s.eval_every or max(1, steps // 10)
         begin = time.perf_counter() - history.seconds
         if not done:
-            forget_earlier_run(output_dir)
-        with metrics_log(output_dir, s, history) as log, progress_bar(steps, progress, done) as bar:
+            forget_earlier_run(folder)
+        shown = progress and ranks.first
+        with metrics_log(folder, s, history) as log, progress_bar(steps, shown, done) as bar:
             for step in range(done, steps):
                 optimizer.learning_rate = learning_rate_at(step, steps, s)
-                row = optimizer_step(model, optimizer, islice(stream, s.accumulation_steps), s, step)
+                micro_batches = islice(stream, s.accumulation_steps)
+                row = optimizer_step(model, optimizer, micro_batches, s, step, ranks, stop)
                 if math.isfinite(row["loss"] + row["grad_norm"]):
                     history.steps.append(row)
                     log(row)
@@ -167,11 +176,11 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
                     skip(row, len(pairs), s, history, keeper)
                 bar(row)
                 done = step + 1
-                folder.check()
+                held.check()
                 if done % eval_every == 0 or done == steps:
                     result = {"step": done}
                     if held_out:
-                        result |= evaluation(model, held_out, begin, keeper, done)
+                        result |= evaluation(model, held_out, begin, keeper, done, ranks)
                         history.evals.append(result)
                         log(result)
                     if keeper.offer(result):
@@ -182,15 +191,17 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
                 if stop.asked or saved.due(done):
                     saved.save(done)
                 if stop.asked:
+                    ranks.wait()  # the first has saved
                     raise stop.asked(stopped_after(done, steps, output_dir))
-        folder.check()
+        held.check()
         if history.skipped and not history.steps:
             raise InputError(f"all {counted(len(history.skipped), 'step')} were skipped: nothing is learnt")
         keeper.restore()
         history.seconds = time.perf_counter() - begin
         saved.finish(done)
-        if stop.asked:
-            raise stop.asked("the training is done")
+        ranks.wait()
+        if stop.heard:
+            raise stop.heard("the training is done")
     return history
 
 
@@ -200,13 +211,13 @@ def forget_earlier_run(folder):
         (Path(folder) / name).unlink(missing_ok=True)
 
 
-def evaluation(model, held_out, begin, keeper, step):
+def evaluation(model, held_out, begin, keeper, step, ranks):
     """`evaluate`'s numbers as a History has them, and the seconds since `begin`.
 
     Raises InputError where it does; the model then holds the last good adapter.
     """
     try:
-        numbers = evaluate(model, held_out)
+        numbers = evaluate(model, held_out, ranks=ranks)
     except InputError as error:
         raise InputError(f"evaluation after step {step}: {error}; {keeper.restore()}") from None
     return {f"eval_{name}": n for name, n in numbers.items()} | {"elapsed": time.perf_counter() - begin}
@@ -238,19 +249,27 @@ def skip(row, n, s, history, keeper):
     history.skipped.append({"step": step, "rows": rows, "why": what})
 
 
-def optimizer_step(model, optimizer, micro_batches, s, step):
-    """Gradients summed over the micro-batches, averaged over their labelled tokens, clipped, applied.
+def optimizer_step(model, optimizer, micro_batches, s, step, ranks=ALONE, stop=None):
+    """Gradients summed over micro-batches and ranks, averaged over their labelled tokens, clipped, applied.
 
-    Where the loss or a gradient is not finite, nothing is applied.
+    Where the loss or a gradient is not finite, nothing is applied. Each rank runs its share of each batch.
+    stop: the `StopAsked` of this rank; whether any rank has heard a signal travels with the sums.
     """
     begin, loss, count, tokens, gradients = time.perf_counter(), 0.0, 0, 0, Gradients()
+    stop, first_shard = stop or StopAsked(several=False), ranks.rank * model.num_shards
     with no_warnings():
         for i, batch in enumerate(micro_batches):
+            tokens += len(batch.ids)
+            if (share := batch.share(ranks.rank, ranks.size)) is None:
+                continue
             seed = (s.seed * 1_000_003 + step) * s.accumulation_steps + i
-            batch_loss, batch_count, more = model.loss_and_grad_sums(batch, seed, s.dropout, s.checkpointing)
-            loss, count, tokens = loss + batch_loss, count + batch_count, tokens + len(batch.ids)
-            gradients.add(more)
-        grads = gradients.totals()
+            sums = model.loss_and_grad_sums(share, seed, s.dropout, s.checkpointing, first_shard)
+            loss, count = loss + sums[0], count + sums[1]
+            gradients.add(sums[2])
+        numbers = [loss, count, stop.heard is not None]
+        grads, (loss, count, signals) = ranks.add_up(gradients.totals(), numbers, model.trainable)
+        stop.agree(signals)
+        check_labelled(count)
         norm = clip_grads(grads, s.max_grad_norm, count)
         loss = float(loss) / count
     if math.isfinite(loss + norm):
@@ -269,14 +288,17 @@ def no_warnings():
         yield
 
 
-def evaluate(model, data, batch_size=16, on_long="refuse"):
+def evaluate(model, data, batch_size=16, on_long="refuse", ranks=ALONE):
     """Mean loss per labelled token, perplexity, the share of tokens predicted right, their number.
 
+    ranks: all of them call this, the batches are dealt out, and each gets the numbers of all.
     Raises InputError where there is no such token, and where the loss is no finite number.
     """
     pairs, _ = load_pairs(data, model, on_long)
     with no_warnings():
-        scores = [model.scores(batch) for batch in batches(pairs, batch_size)]
+        own = islice(batches(pairs, batch_size), ranks.rank, None, ranks.size)
+        scores = [model.scores(batch) for batch in own]
+    scores = [pair for each in ranks.gather(scores) for pair in each]
     logprob = np.concatenate([s[0] for s in scores])
     if not len(logprob):
         raise InputError("no token of the data has a label: nothing to evaluate")

@@ -71,10 +71,10 @@ def stopped_after(monkeypatch, steps):
     """The next sittings break off when they begin the step after so many."""
     step = loop.optimizer_step
 
-    def breaking(model, optimizer, stream, s, number):
+    def breaking(model, optimizer, stream, s, number, *rest):
         if number == steps:
             raise Stopped
-        return step(model, optimizer, stream, s, number)
+        return step(model, optimizer, stream, s, number, *rest)
 
     monkeypatch.setattr(loop, "optimizer_step", breaking)
 
@@ -108,7 +108,7 @@ def test_patience_and_the_best_adapter_survive(tmp_path, monkeypatch):
 
     calls = []
 
-    def evaluate(model, data):
+    def evaluate(model, data, ranks):
         calls.append(1)
         return {"loss": losses[5 * len(calls)]}
 
@@ -129,13 +129,13 @@ def test_patience_and_the_best_adapter_survive(tmp_path, monkeypatch):
 def test_an_adapter_of_after_the_state_makes_way_for_the_best_of_before(tmp_path, monkeypatch):
     """With other threads it may not be found again."""
     losses = iter([3.0, 2.0, 1.0])
-    monkeypatch.setattr(loop, "evaluate", lambda model, data: {"loss": next(losses)})
+    monkeypatch.setattr(loop, "evaluate", lambda model, data, ranks: {"loss": next(losses)})
     with monkeypatch.context() as patch:
         stopped_after(patch, 18)
         with pytest.raises(Stopped):
             sitting("lora", tmp_path, save_every=12)
     later = result_in(tmp_path)  # of step 15
-    monkeypatch.setattr(loop, "evaluate", lambda model, data: {"loss": 99.0})
+    monkeypatch.setattr(loop, "evaluate", lambda model, data, ranks: {"loss": 99.0})
     history = sitting("lora", tmp_path, save_every=12, resume=True)
     assert history.best["step"] == 10 and result_in(tmp_path) != later
     saved = PeftModel.from_pretrained(small_model("float32"), tmp_path)
@@ -360,10 +360,10 @@ def test_what_a_killed_writer_left_is_swept_out_and_nothing_else(tmp_path):
 def test_a_signal_lets_the_step_end_and_the_state_be_saved(number, kind, tmp_path, monkeypatch):
     step = loop.optimizer_step
 
-    def signalled(model, optimizer, stream, s, n):
+    def signalled(model, optimizer, stream, s, n, *rest):
         if n == 6:
             os.kill(os.getpid(), number)
-        return step(model, optimizer, stream, s, n)
+        return step(model, optimizer, stream, s, n, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "optimizer_step", signalled)
@@ -540,10 +540,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 def test_a_folder_that_vanishes_is_not_made_anew(tmp_path, monkeypatch):
     step = loop.optimizer_step
 
-    def vanishing(model, optimizer, stream, s, n):
+    def vanishing(model, optimizer, stream, s, n, *rest):
         if n == 3:
             shutil.rmtree(tmp_path / "run")
-        return step(model, optimizer, stream, s, n)
+        return step(model, optimizer, stream, s, n, *rest)
 
     monkeypatch.setattr(loop, "optimizer_step", vanishing)
     with pytest.raises(InputError, match="run: the folder has gone since the run began"):

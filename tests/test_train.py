@@ -133,7 +133,7 @@ def test_the_best_adapter_is_kept_and_training_stops_early(monkeypatch, tmp_path
     losses, seen = iter([3.0, 2.0, 2.5, 2.6, 1.0]), []
     peft = lora()
 
-    def fake_evaluate(model, data):
+    def fake_evaluate(model, data, ranks):
         seen.append(snapshot(model.trainable))
         return {"loss": next(losses)}
 

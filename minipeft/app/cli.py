@@ -20,6 +20,7 @@ from ..speed.bases import BASES
 from ..speed.choose import KINDS
 from ..speed.parallel import limit_blas
 from ..speed.quantized import KINDS as QUANTIZED
+from ..speed.ranks import ALONE, complain, launched, world
 from ..tasks import TASKS
 from ..train import Training
 from ..version import __version__
@@ -52,9 +53,19 @@ OWN_METHOD = "module:Class is one of your own, in this folder"
 def main(argv=None):
     """Run one command. -> exit code.
 
-    0 well, 1 a check failed, 2 bad input, 130 ended by Ctrl-C (SIGINT), 143 by SIGTERM.
+    0 well, 1 a check failed, 2 bad input, 130 ended by Ctrl-C (SIGINT), 143 by SIGTERM. Of several ranks that
+    mpirun started, one that does not end well ends all.
     """
     args = argparse.Namespace(words=sys.argv[1:] if argv is None else argv)  # a comparison's report says them
+    args.ranks = ALONE
+    code = run(args)
+    if code and args.ranks.size > 1:
+        args.ranks.end(code)
+    return code
+
+
+def run(args):
+    """Run the command that args.words say. -> exit code."""
     try:
         for word in args.words:
             whole_characters(word, ascii(word))
@@ -64,6 +75,7 @@ def main(argv=None):
         for name in getattr(args, "register", None) or ():
             method_class(name)
         end_with_parent()
+        args.ranks = ranks_for(args.command)
         if hasattr(args, "model"):  # exercises and puzzles need NumPy alone
             limit_blas()
         with sigterm_raises():
@@ -75,17 +87,24 @@ def main(argv=None):
         return 0
     except InputError as error:
         text = error.naming(args.parser.option(error.setting)) if isinstance(error, SettingError) else error
-        print(f"minipeft: {text}", file=sys.stderr)
+        complain(text)
         if "--json" in args.words:
             print(json.dumps({"error": str(text)}))
         return 2
     except OSError as error:
         line = InputError(f"{error.filename or 'file system'}: {error.strerror or error}")
-        print(f"minipeft: {line}", file=sys.stderr)
+        complain(line)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"minipeft: interrupted; {str(stop) or 'what was written so far is kept'}", file=sys.stderr)
+        complain(f"interrupted; {str(stop) or 'what was written so far is kept'}")
         return 143 if isinstance(stop, Terminated) else 130
+
+
+def ranks_for(command):
+    """The ranks that run this command. Raises InputError where there are several and it is not `train`."""
+    if launched()[1] > 1 and command is not train_command:
+        raise InputError("mpirun is for `minipeft train` alone: run this command without it")
+    return world()
 
 
 # -------------------------------------------------------------------------------------------- the parser

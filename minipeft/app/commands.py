@@ -21,6 +21,7 @@ from ..model import load_model
 from ..peft_model import PeftModel
 from ..reports.compare import compare, in_terminal
 from ..reports.tune_report import tune_report
+from ..speed.ranks import world
 from ..tasks import TASKS
 from ..tasks.named import split_rows, task_of
 from ..tasks.own import OwnData
@@ -96,6 +97,8 @@ def train_command(args):
             resume=args.resume,
             **settings,
         )
+        if result is None:  # a rank that is not the first
+            return
     except KeyboardInterrupt as stop:
         more = [*([] if args.out else ["--out", out]), *([] if args.resume else ["--resume"])]
         command = shlex.join(["minipeft", *args.words, *more])
@@ -358,8 +361,9 @@ def distillation(args, model, out):
     if args.student_layers:
         model = student_of(teacher.merge_and_unload(), args.student_layers)
         model.name = str(Path(out) / "student")  # an adapter's folder holds no base: here it is
-        with run_folder(out):
-            model.save_pretrained(model.name)
+        if world().first:
+            with run_folder(out):
+                model.save_pretrained(model.name)
     return model, lambda peft: Distilled(peft, teacher, args.temperature, args.weight)
 
 

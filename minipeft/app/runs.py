@@ -12,6 +12,7 @@ from ..files.json_files import write_json
 from ..files.run_folder import run_folder
 from ..peft_model import PeftModel
 from ..resuming.state import STATE
+from ..speed.ranks import world
 from ..tasks.answers import answer, choice_probabilities
 from ..tasks.baselines import BASELINES, few_shot
 from ..tasks.named import split_rows
@@ -97,7 +98,9 @@ def train_and_measure(
 
     task: a built-in task, or an `OwnData`. out: the best adapter, settings.json, metrics.jsonl, result.json.
     student: makes a `distill.Distilled` of the PeftModel, where a teacher helps. resume: as `train` has it.
+    Of several ranks all train; the first alone measures and writes, and the others return None.
     """
+    ranks = world()
     data, eval_data = split_rows(task, "train"), split_rows(task, "validation") or None
     on_long = settings.get("on_long", Training.on_long)
     source = task.source if isinstance(task, OwnData) else {"task": task.NAME}
@@ -111,11 +114,14 @@ def train_and_measure(
         load_pairs(test, peft, on_long)  # what cannot be scored is said before the training, not after it
     rows = len(load_pairs(data, peft, on_long)[0])  # fewer or more than `data` where some are too long
     steps = Training(seed=seed, **settings).steps_for(rows)
-    for doubt in doubts(peft, steps, eval_data):
+    for doubt in doubts(peft, steps, eval_data) if ranks.first else ():
         print(f"minipeft: {doubt}", file=sys.stderr)
     cpu, clock = time.process_time(), time.perf_counter()
-    with run_folder(out) as folder:
+    with run_folder(out if ranks.first else None) as folder:
         history = train(peft, data, eval_data, out, progress, resume, seed=seed, **settings)
+        if not ranks.first:
+            ranks.wait()
+            return None
         result = {
             "method": type(method).__name__,
             "configuration": asdict(method),
@@ -131,6 +137,7 @@ def train_and_measure(
             "evals": history.evals,
             "too_long": history.too_long,
             "skipped": history.skipped,
+            "ranks": ranks.size,
             "seconds": history.seconds,
             "cpu_share": (time.process_time() - cpu) / (time.perf_counter() - clock),
             "tokens_per_second": history.tokens_per_second,
@@ -145,4 +152,5 @@ def train_and_measure(
         result["finished"] = time.strftime("%Y-%m-%d %H:%M:%S")
         folder.check()
         write_json(Path(out) / "result.json", result)
+    ranks.wait()
     return result

@@ -51,6 +51,13 @@ class Batch:
             min(parts, key=lambda part: sum(lengths[i] for i in part)).append(s)
         return [sorted(part) for part in parts]
 
+    def share(self, rank, size):
+        """The part of one of `size` ranks; None where there is no sequence left for it."""
+        if size == 1:
+            return self
+        parts = self.parts(size)
+        return self.take(parts[rank]) if rank < len(parts) else None
+
     def take(self, sequences):
         """The batch of these sequences alone."""
         rows = np.concatenate([np.arange(*self.layout.spans[s]) for s in sequences])

@@ -22,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backend import like, xp_of
+from ..backend import like, to_host, xp_of
 from ..errors import InputError, SettingError, shortened
 from ..files.content import content_of
 from ..files.tensors import write_safetensors
 from ..settings import fits, in_words
+from ..speed.ranks import ALONE
 
 STATE = "state.safetensors"
 FREE = ("save_every", "skip_bad_steps")  # settings that may be others when a run goes on
@@ -45,11 +46,12 @@ class SavedRun:
     model, optimizer, keeper, history   what `train` works with; all that changes in a run is in them
     folder                              where the file is; None: nothing is saved
     same                                () -> the dict that must be equal when the run goes on
+    ranks                               those that train; the first of them alone reads and writes the file
     """
 
-    def __init__(self, model, optimizer, keeper, history, folder, every, same):
+    def __init__(self, model, optimizer, keeper, history, folder, every, same, ranks=ALONE):
         self.model, self.optimizer, self.keeper, self.history = model, optimizer, keeper, history
-        self.path = Path(folder) / STATE if folder else None
+        self.path, self.ranks = Path(folder) / STATE if folder and ranks.first else None, ranks
         self.every, self.find_same, self.saved_at = read_every(every), same, time.perf_counter()
         if self.every and not folder:
             raise InputError("save_every needs a folder to save in: give output_dir")
@@ -63,8 +65,14 @@ class SavedRun:
         """The number of steps that are done already: 0 in a new run. With `resume` all is as it was then.
 
         Raises InputError where the state is of another run, and, without `resume`, where there is the state
-        of a run that was not finished: it is not for a new run to wipe out.
+        of a run that was not finished: it is not for a new run to wipe out. Of several ranks all begin as the
+        first does.
         """
+        done = self.find(resume) if self.ranks.first else 0
+        return self.share(done) if self.ranks.size > 1 else done
+
+    def find(self, resume):
+        """`begin`, of the rank that has the file."""
         if resume and not self.path:
             raise InputError("there is no folder to go on from: give the output_dir of the run")
         if not self.path or not self.path.is_file():
@@ -86,6 +94,22 @@ class SavedRun:
         self.put(arrays, run)
         return run["step"]
 
+    def share(self, step):
+        """All ranks get what the first has after so many steps of its run. -> these steps.
+
+        Raises InputError where another rank's data, settings or base are not the first's.
+        """
+        first = self.ranks.broadcast(self.same)
+        if different := sorted(differences(first, self.same), key=lambda d: d not in WORDS.values()):
+            raise InputError(f"this rank does not train what the first does: {'; '.join(different)}")
+        arrays, run = self.now(step, finished=False)
+        run, names = self.ranks.broadcast((run, list(arrays)))
+        sent = lambda name: to_host(arrays[name]) if self.ranks.first else None
+        arrays = {name: self.ranks.broadcast(sent(name)) for name in names}  # one by one: MPI counts to 2^31
+        if not self.ranks.first:
+            self.put(arrays, run)
+        return run["step"]
+
     def put(self, arrays, run):
         """All as it was when it was saved."""
         part = lambda of: {n.removeprefix(of): a for n, a in arrays.items() if n.startswith(of)}
@@ -97,7 +121,7 @@ class SavedRun:
         vars(self.history).update(run["history"])
         self.keeper.best, self.keeper.since_best = run["best"], run["since_best"]
         self.keeper.values = {name: like(first, a) for name, a in part("best/").items()} or None
-        if self.keeper.values:  # the folder may hold one that was found after the state was saved
+        if self.keeper.values and self.path:  # the folder may hold one that was found later
             self.keeper.restore()
             self.model.save_pretrained(self.path.parent)
             put_tensors(self.model, part("now/"))
@@ -113,6 +137,13 @@ class SavedRun:
         """Write the state after so many steps. A finished run's has the best adapter alone."""
         if not self.path:
             return
+        arrays, run = self.now(step, finished)
+        arrays["run"] = np.frombuffer(json.dumps(run).encode(), np.uint8)
+        write_safetensors(self.path, arrays)
+        self.saved_at = time.perf_counter()
+
+    def now(self, step, finished):
+        """({name: array}, the rest) that are the state after so many steps."""
         kept = {"now": self.model.tensors | self.model.trainable}
         if not finished:
             kept |= {"m": self.optimizer.m, "v": self.optimizer.v, "best": self.keeper.values or {}}
@@ -121,9 +152,7 @@ class SavedRun:
             "best": self.keeper.best, "since_best": self.keeper.since_best, "same": self.same,
         }  # fmt: skip
         arrays = {f"{part}/{name}": a for part, named in kept.items() for name, a in named.items()}
-        arrays["run"] = np.frombuffer(json.dumps(run).encode(), np.uint8)
-        write_safetensors(self.path, arrays)
-        self.saved_at = time.perf_counter()
+        return arrays, run
 
     def finish(self, step):
         """The run is done. Where its state is, or is asked for, this is its last."""

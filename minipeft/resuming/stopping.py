@@ -33,22 +33,38 @@ def end_with_parent():
 
 
 class StopAsked:
-    """What hears the signals in `stop_asked`. asked: the exception to raise when it suits; None: go on."""
+    """What hears the signals in `stop_asked`.
 
-    def __init__(self):
-        self.asked = None
+    heard   the exception to raise, by the signal that this process heard; None: it heard none
+    agreed  the same once all of several ranks know it, for they have to stop after the same step
+    """
+
+    def __init__(self, several):
+        self.several, self.heard, self.agreed = several, None, None
+
+    @property
+    def asked(self):
+        """The exception to raise when it suits; None: go on."""
+        return self.agreed if self.several else self.heard
+
+    def agree(self, count):
+        """So many of several ranks have heard a signal: a step's sum says so to all of them."""
+        self.agreed = (self.heard or Terminated) if count else None
 
     def __call__(self, number, frame):
         """A first signal is noted. A second one says that it cannot wait."""
-        if self.asked:
+        if self.heard:
             raise RAISES[number]
-        self.asked = RAISES[number]
+        self.heard = RAISES[number]
 
 
 @contextmanager
-def stop_asked():
-    """`with stop_asked() as stop:` inside, a SIGINT or SIGTERM sets stop.asked, and nothing is broken off."""
-    stop = StopAsked()
+def stop_asked(several=False):
+    """`with stop_asked() as stop:` inside, a SIGINT or SIGTERM sets stop.asked, and nothing is broken off.
+
+    several: of several ranks, stop.asked waits for `StopAsked.agree`.
+    """
+    stop = StopAsked(several)
     with heard_by(stop, *RAISES):
         yield stop
 
