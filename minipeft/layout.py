@@ -5,7 +5,7 @@ without padding. A `Layout` says which rows belong together; the array itself do
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, groupby
 
 import numpy as np
@@ -92,8 +92,8 @@ def prepend(rows, x, layout):
     if not layout.fresh:
         return x, layout
     P = len(rows)
-    pieces = [piece for a, b in layout.spans for piece in (rows, x[a:b])]
-    return xp_of(x).concatenate(pieces), replace(
+    where, _, _ = in_front(xp_of(x), layout.lengths, P)
+    return xp_of(x).concatenate([rows, x])[where], replace(
         layout,
         lengths=tuple(n + P for n in layout.lengths),
         virtual=tuple(v + P for v in layout.virtual),
@@ -105,10 +105,21 @@ def prepend_backward(dx, P, layout):
 
     layout: of the rows before `prepend`.
     """
-    begins = [a + s * P for s, (a, _) in enumerate(layout.spans)]
-    drows = sum(dx[a : a + P] for a in begins)
-    text = [dx[a + P : a + P + n] for a, n in zip(begins, layout.lengths, strict=True)]
-    return drows, xp_of(dx).concatenate(text)
+    _, front, text = in_front(xp_of(dx), layout.lengths, P)
+    return dx[front].sum(0), dx[text]
+
+
+@lru_cache(maxsize=8)  # for all layers of a step the same: on a GPU they are moved there once
+def in_front(xp, lengths, P):
+    """P rows in front of each sequence. -> which row of [rows ; x] stands where (N + S P,), where the rows in
+    front stand (S, P), and where the text does (N,)."""
+    sequence = np.repeat(np.arange(len(lengths)), lengths)  # (N,)
+    text = np.arange(sum(lengths)) + P * (sequence + 1)
+    begins = np.cumsum([0, *lengths[:-1]]) + P * np.arange(len(lengths))  # (S,)
+    front = begins[:, None] + np.arange(P)
+    where = np.empty(front.size + len(text), dtype=np.int64)
+    where[front], where[text] = np.arange(P), P + np.arange(len(text))
+    return tuple(map(xp.asarray, (where, front, text)))
 
 
 def pack_ids(sequences, adapters=None):
