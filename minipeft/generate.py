@@ -28,14 +28,14 @@ class KVCache:
 
     def append(self, layer, k, v, layout):
         """Add the rows of each sequence. -> all keys, all values, and the (begin, end) of each sequence's."""
-        spans = []
-        for s, (a, b) in enumerate(layout.spans):
-            begin = s * self.capacity
-            end = begin + self.lengths[layer][s]
-            self.k[layer][end : end + b - a] = k[a:b]
-            self.v[layer][end : end + b - a] = v[a:b]
-            self.lengths[layer][s] += b - a
-            spans.append((begin, end + b - a))
+        lengths = [old + new for old, new in zip(self.lengths[layer], layout.lengths, strict=True)]
+        spans = tuple((s * self.capacity, s * self.capacity + n) for s, n in enumerate(lengths))
+        if layer == 0:  # the new rows are the same in every layer
+            new = zip(spans, layout.lengths, strict=True)
+            self.rows = like(k, np.concatenate([np.arange(end - n, end) for (_, end), n in new]))
+        self.k[layer][self.rows] = k
+        self.v[layer][self.rows] = v
+        self.lengths[layer] = lengths
         return self.k[layer], self.v[layer], spans
 
     def select(self, sequences):
@@ -64,7 +64,7 @@ def logits(model, sequences, adapters=None):
 
 
 def next_logits(step, sequences, adapters=None):
-    """Scores of the token after each sequence, (S, V), on the host.
+    """Scores of the token after each sequence, (S, V).
 
     With a KV cache in `step`, `sequences` holds what is new since the last call, and the rest is there.
     """
@@ -73,7 +73,7 @@ def next_logits(step, sequences, adapters=None):
         layout = replace(layout, starts=tuple(step.kv_cache.lengths[0]), fresh=False)
     x, layout, _ = gpt2.forward(like(step.weights["wte.weight"], ids), layout, step)
     last = np.array([b - 1 for _, b in layout.spans])
-    return to_host(gpt2.logits(x[like(x, last)], step))
+    return gpt2.logits(x[like(x, last)], step)
 
 
 # --------------------------------------------------------------------------------------------- decoding
@@ -134,6 +134,8 @@ def generate_ids(
         z = penalised(z, so_far, repetition_penalty)
         return sample(z, temperature, top_k, top_p, rng) if do_sample else int(z.argmax())
 
+    if not do_sample and repetition_penalty == 1:
+        choose = None
     return decode(model, prompts, max_new_tokens, choose, use_cache, on_token, adapters, eos_token_id)
 
 
@@ -142,8 +144,9 @@ def decode(
 ):
     """One token at a time for all prompts at once; a sequence leaves the batch when it ends.
 
-    choose(i, z, so_far): the next token of prompt i from its scores (V,); the tokens of eos_token_id end it
-    (None: the model's end token).
+    choose(i, z, so_far): the next token of prompt i from its scores (V,), on the host; None: the likeliest,
+    so that a number for each prompt is all that leaves a GPU. The tokens of eos_token_id end a prompt (None:
+    the model's end token).
     """
     ends = {model.config.eos_token_id} if eos_token_id is None else set(eos_token_id)
     sequences = [list(p) for p in prompts]
@@ -152,9 +155,10 @@ def decode(
     new = sequences
     for _ in range(max_new_tokens):
         z = next_logits(step, new, adapters and tuple(adapters[i] for i in live))
+        z = to_host(z.argmax(1) if choose is None else z)
         ended = set()
         for row, i in enumerate(live):
-            token = choose(i, z[row], sequences[i])
+            token = int(z[row]) if choose is None else choose(i, z[row], sequences[i])
             if token in ends:
                 ended.add(row)
                 continue
@@ -223,7 +227,8 @@ def beam_search(
     step = model.step(kv_cache=new_cache(model, beams, max_new_tokens))
     new = beams
     for length in range(1, max_new_tokens + 1):
-        z = log_softmax(next_logits(step, new, None if adapter is None else (adapter,) * len(new)))
+        z = to_host(next_logits(step, new, None if adapter is None else (adapter,) * len(new)))
+        z = log_softmax(z)
         z = np.stack([penalised(s, b, repetition_penalty) for s, b in zip(z, beams, strict=True)])
         total = totals[:, None] + z  # (beams, V)
         best = np.argsort(-total, axis=None, kind="stable")[: 2 * num_beams]  # at most half of them end
