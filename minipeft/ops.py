@@ -7,8 +7,8 @@ r"""The operations of a transformer, as their formulas: each is a pair, `f` and,
 nobody wants is not formed, and an input that only served it is not kept.
 
 Letters: N tokens, C model width, H heads, D = C/H, F MLP width, V vocabulary, M labelled rows.
-Nothing here writes into an array that it was given. Where the same can be had faster, speed/fast.py has it,
-under the same names, tested against these; `step.ops` says which of the two is at work.
+Nothing here writes into an array that it was given. Where the same can be had faster, speed/fast.py and
+speed/gpu.py have it, under the same names, tested against these; `step.ops` says which of them is at work.
 """
 
 import numpy as np
@@ -143,6 +143,12 @@ def attention_backward(do, cache):
         heads(dq[a:b], H)[...] = ds @ heads(k[c:d], H)
         heads(dk[c:d], H)[...] = ds.transpose(0, 2, 1) @ heads(q[a:b], H)
     return dq, dk, dv
+
+
+def attention_weights(cache):
+    """[p (H, T, keys), ...]: of each sequence, how much each query looks at each key. From what is kept."""
+    *_, kept = cache
+    return [p for p, _ in kept]
 
 
 # ------------------------------------------------------------------------------------------ dropout

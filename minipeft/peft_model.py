@@ -263,8 +263,9 @@ class PeftModel:
         ids = like(self.weights["wte.weight"], batch.ids)
         _, layout, (_, *blocks) = gpt2.forward(ids, batch.layout, step)
         share = np.zeros((self.config.n_layer, self.config.n_head))
-        for layer, ((_, _, _, (*_, kept), *_), _) in enumerate(blocks):
-            for (p, _), rows in zip(kept, layout.virtual, strict=True):  # p (H, rows + T, keys)
+        for layer, ((_, _, _, attention, *_), _) in enumerate(blocks):
+            weights = step.ops.attention_weights(attention)
+            for p, rows in zip(weights, layout.virtual, strict=True):  # p (H, rows + T, keys)
                 text = p[:, rows:]  # the queries that are text: as many as keys that are
                 keys = p.shape[2] - text.shape[1]
                 share[layer] += to_host(text[:, :, :keys].sum((1, 2), dtype="float64"))

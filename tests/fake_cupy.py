@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from minipeft.speed import kernels
+
 NOT_IN_CUPY = {  # of what somebody might reach for
     "block", "errstate", "geomspace", "insert", "matvec", "memmap", "nditer", "unstack", "vecdot", "vecmat",
     "getfield", "resize", "setfield", "setflags",
@@ -155,6 +157,32 @@ def default_rng(seed=None):
 def erf(x):
     """The error function, which CuPy has in a module of its own: cupyx.scipy.special."""
     return boxed(np.vectorize(math.erf, otypes=[x.dtype])(opened(x, "erf")))
+
+
+class ElementwiseKernel:
+    """A kernel is C++: here its NumPy twin (speed/kernels.py) runs in its place."""
+
+    def __init__(self, in_params, out_params, operation, name):
+        self.twin, self.takes = kernels.TWINS[name], len(in_params.split(","))
+        self.gives = len(out_params.split(","))
+
+    def __call__(self, *args):
+        if len(args) not in (self.takes, self.takes + self.gives):
+            raise TypeError(f"{self.twin.__name__} takes {self.takes} arguments, not {len(args)}")
+        return on_device(self.twin)(*args)
+
+
+class ReductionKernel(ElementwiseKernel):
+    """As above."""
+
+    def __init__(
+        self, in_params, out_params, map_expr, reduce_expr, post_map_expr, identity, name, reduce_type
+    ):
+        super().__init__(in_params, out_params, map_expr, name)
+
+    def __call__(self, *args, axis, keepdims):
+        assert axis == -1 and keepdims
+        return super().__call__(*args)
 
 
 class CUDARuntimeError(RuntimeError):

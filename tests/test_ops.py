@@ -1,6 +1,7 @@
-"""Every op, plain and fast: its backward is its forward's derivative, in float64; it writes into no input.
+"""Every op, plain, fast and for a GPU: its backward is its forward's derivative; it writes into no input.
 
-And the fast ones give what the plain ones give, to 1e-12, forward and backward, on odd shapes.
+And the other two give what the plain ones give, to 1e-12, forward and backward, on odd shapes. All in
+float64; those for a GPU are given NumPy's arrays.
 """
 
 import inspect
@@ -13,16 +14,16 @@ from minipeft import GPT2, InputError, LoRA, PeftModel
 from minipeft import ops as plain
 from minipeft.gradcheck import check_array
 from minipeft.layout import Layout, prepend, prepend_backward
-from minipeft.speed import fast
+from minipeft.speed import fast, gpu
 
 RNG = np.random.default_rng(0)
 ALL = frozenset({"x", "weight", "bias"})
 TOLERANCE = 1e-7
 
 
-@pytest.fixture(params=[plain, fast], ids=["plain", "fast"])
+@pytest.fixture(params=[plain, fast, gpu], ids=["plain", "fast", "gpu"])
 def ops(request):
-    """The two modules of operations, one after the other."""
+    """The modules of operations, one after the other."""
     return request.param
 
 
@@ -186,12 +187,14 @@ def test_prepend_puts_the_rows_in_front_of_every_sequence():
     assert np.array_equal(layout.positions, [0, 1, 2, 3, 4, 5, 0, 1, 2, 3])
 
 
-# ------------------------------------------------------------------------- every fast one, its plain twin
+# ------------------------------------------------------------------------- every other one, its plain twin
+
+faster = pytest.mark.parametrize("other", [fast, gpu], ids=["fast", "gpu"])
 
 
-def twins(name, *args, d):
+def twins(name, *args, d, other):
     """forward and backward of both modules: the numbers that each gives, one after another."""
-    for module in (plain, fast):
+    for module in (plain, other):
         y, cache = getattr(module, name)(*args)
         grads = getattr(module, f"{name}_backward")(d if np.ndim(d) == 0 else d.copy(), cache)
         yield [y, *flat(grads)]
@@ -213,7 +216,8 @@ WANTS = [frozenset(), frozenset({"x"}), frozenset({"weight"}), ALL]
 @pytest.mark.parametrize("wants", WANTS, ids=lambda w: "+".join(sorted(w)) or "nothing")
 @pytest.mark.parametrize("shape", ODD, ids=str)
 @pytest.mark.parametrize("name", ["linear", "layer_norm", "gelu", "attention", "lm_loss"])
-def test_a_fast_op_gives_what_its_plain_twin_gives(name, shape, wants, monkeypatch):
+@faster
+def test_a_faster_op_gives_what_its_plain_twin_gives(other, name, shape, wants, monkeypatch):
     """The head in chunks of three rows."""
     N, C = shape
     monkeypatch.setattr(fast, "HEAD_ROWS", 3)
@@ -229,18 +233,49 @@ def test_a_fast_op_gives_what_its_plain_twin_gives(name, shape, wants, monkeypat
         args = (x, array(N, C), array(N, C), spans, spans, 1, 0.0, None, wants | {"x"})
     else:
         args, dy = (x, array(9, C), RNG.integers(0, 9, N), wants), 0.7
-    one, other = twins(name, *args, d=dy)
-    assert len(one) == len(other) > 0
-    for a, b in zip(one, other, strict=True):
+    one, two = twins(name, *args, d=dy, other=other)
+    assert len(one) == len(two) > 0
+    for a, b in zip(one, two, strict=True):
         assert a.shape == b.shape and np.allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
-def test_every_operation_has_both_forms_with_the_same_arguments():
+LENGTHS = {  # of queries and of keys
+    "one": ((5,), (5,)),
+    "equal": ((3, 3, 3), (3, 3, 3)),
+    "ragged": ((4, 1, 6, 2), (4, 1, 6, 2)),
+    "behind prefixes": ((4, 1, 6), (7, 4, 9)),
+    "behind prefixes of several lengths": ((4, 1, 6), (4, 6, 7)),
+    "a decode step": ((1, 1, 1), (9, 2, 5)),
+}
+
+
+@pytest.mark.parametrize("queries, keys", LENGTHS.values(), ids=LENGTHS)
+def test_attention_over_one_padded_block_is_that_of_each_sequence(queries, keys):
+    spans = Layout.of(queries).spans, Layout.of(keys).spans
+    q, k, v = array(sum(queries), 12), array(sum(keys), 12), array(sum(keys), 12)
+    args = (q, k, v, *spans, 3, 0.0, None, frozenset({"x"}))
+    one, two = twins("attention", *args, d=array(*q.shape), other=gpu)
+    for a, b in zip(one, two, strict=True):
+        assert a.shape == b.shape and np.allclose(a, b, rtol=1e-12, atol=1e-12)
+    weights = [module.attention_weights(module.attention(*args)[1]) for module in (plain, gpu)]
+    for a, b in zip(*weights, strict=True):
+        assert a.shape == b.shape and np.allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_rows_of_a_kv_cache_that_belong_to_no_sequence_are_not_seen():
+    q, k, v, held = array(3, 4), array(21, 4), array(21, 4), [(0, 5), (7, 8), (14, 18)]
+    k[5:7] = v[8:14] = v[18:] = np.nan
+    args = (q, k, v, ((0, 1), (1, 2), (2, 3)), held, 2)
+    assert np.allclose(gpu.attention(*args)[0], plain.attention(*args)[0], rtol=1e-12)
+
+
+@faster
+def test_every_operation_has_both_forms_with_the_same_arguments(other):
     public = {
         name for name, f in vars(plain).items() if inspect.isfunction(f) and f.__module__ == plain.__name__
     }
     for name in public - {"softmax", "log_softmax", "heads"}:
-        assert inspect.signature(getattr(fast, name)) == inspect.signature(getattr(plain, name)), name
+        assert inspect.signature(getattr(other, name)) == inspect.signature(getattr(plain, name)), name
 
 
 def test_scores_in_chunks(monkeypatch):

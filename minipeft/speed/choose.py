@@ -3,7 +3,7 @@
 from .. import ops
 from ..backend import xp_of
 from ..errors import check_choice
-from . import fast
+from . import fast, gpu
 
 KINDS = ("plain", "fast")
 
@@ -11,8 +11,10 @@ KINDS = ("plain", "fast")
 def operations(kind, array):
     """The module of operations for arrays like this one, by the name that `--ops` knows.
 
-    "plain": `ops`, the formulas. "fast": `speed.fast` for NumPy's arrays; on a GPU the formulas, until it has
-    kernels of its own. Raises InputError for another name.
+    "plain": `ops`, the formulas. "fast": `speed.fast` for NumPy's arrays, `speed.gpu` for those on a GPU.
+    Raises InputError for another name.
     """
     check_choice("ops", kind, KINDS)
-    return fast if kind == "fast" and xp_of(array).__name__ == "numpy" else ops
+    if kind == "plain":
+        return ops
+    return fast if xp_of(array).__name__ == "numpy" else gpu

@@ -13,6 +13,7 @@ from ..ops import (  # noqa: F401 - as they are
     GELU_K,
     attention,
     attention_backward,
+    attention_weights,
     dropout,
     dropout_backward,
     embedding,

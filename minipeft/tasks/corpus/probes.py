@@ -74,11 +74,12 @@ def attention(model):
     first = rng.integers(0, model.config.vocab_size, (EACH, length))
     sequences = np.concatenate([first, first], axis=1)
     batch = packed([(list(ids), [False] * len(ids)) for ids in sequences])
-    _, _, (_, *blocks) = forward(batch.ids, batch.layout, model.step(grad_enabled=True))
+    step = model.step(grad_enabled=True)
+    _, _, (_, *blocks) = forward(batch.ids, batch.layout, step)
     t, again = np.arange(1, 2 * length), np.arange(length, 2 * length)
     scores = {"previous": [], "induction": []}
-    for (_, _, _, (*_, kept), *_), _ in blocks:  # what attention keeps for its backward
-        P = np.stack([p for p, _ in kept])  # (S, H, T, T)
+    for (_, _, _, kept, *_), _ in blocks:
+        P = np.stack(step.ops.attention_weights(kept))  # (S, H, T, T)
         scores["previous"].append(P[:, :, t, t - 1].mean((0, 2)))
         scores["induction"].append(P[:, :, again, again - length + 1].mean((0, 2)))
     found = {}

@@ -1,0 +1,82 @@
+r"""Operations of ops.py for arrays on a GPU: the same names and arguments; `step.ops` chooses.
+
+To ask a GPU for something takes longer than for it to do it, unless a batch is large: so these ask seldom.
+Attention has no loop over sequences (padded.py), and what is elementwise, or a sum over rows, is one kernel
+(kernels.py). docs/gpu.md counts the launches. All others are the plain ones.
+
+Everything here runs on NumPy's arrays, too, and is tested there against its plain twin.
+"""
+
+from ..backend import xp_of
+from ..ops import (  # noqa: F401 - as they are
+    embedding,
+    embedding_backward,
+    in_chunks,
+    linear,
+    linear_backward,
+    lm_logits,
+    lm_scores,
+)
+from . import kernels
+from .padded import (  # noqa: F401 - attention, and the dropout in it
+    attention,
+    attention_backward,
+    attention_weights,
+    dropout,
+    dropout_backward,
+)
+
+
+def layer_norm(x, w, b, eps, wants=frozenset()):
+    """See `ops.layer_norm`. x is kept in place of xhat, which the kernels of the backward form on the way."""
+    mu = x.mean(1, keepdims=True)  # (N, 1)
+    var = kernels.variance(x, mu)  # (N, 1)
+    y = kernels.normed(x, mu, var, w, b, eps)
+    return y, (x if wants & {"x", "weight"} else None, mu, var, w, eps, wants)
+
+
+def layer_norm_backward(dy, cache):
+    """See `ops.layer_norm_backward`."""
+    x, mu, var, w, eps, wants = cache
+    dx, grads = None, {}
+    if "weight" in wants:
+        grads["weight"] = (dy * kernels.normed(x, mu, var, 1, 0, eps)).sum(0)  # (C,)
+    if "bias" in wants:
+        grads["bias"] = dy.sum(0)  # (C,)
+    if "x" in wants:
+        means = kernels.mean_g(dy, w), kernels.mean_g_centred(dy, w, x, mu)
+        dx = kernels.normed_backward(dy, w, x, mu, var, *means, eps)
+    return dx, grads
+
+
+def gelu(u, wants=frozenset()):
+    """See `ops.gelu`. The cache is the slope dy/du, as in `fast.gelu`."""
+    return kernels.gelu_and_slope(u) if "x" in wants else (kernels.gelu(u), None)
+
+
+def gelu_backward(dy, cache):
+    r"""$du = dy \cdot dy/du$."""
+    slope = cache
+    return dy * slope
+
+
+def lm_loss(x, W, labels, wants=frozenset()):
+    """See `ops.lm_loss`. The loss is the end of the network, so dz is formed here at once."""
+    xp, z = xp_of(x), x @ W.T  # (M, V)
+    top = z.max(1, keepdims=True)  # (M, 1)
+    total = kernels.sum_exp(z, top)  # (M, 1)
+    at_label = kernels.pick(z, xp.arange(len(x)), labels)  # (M,)
+    loss = kernels.sum_losses(top[:, 0], total[:, 0], at_label)[0]
+    if not wants:
+        return loss, None
+    dz = kernels.d_logits(z, top, total, labels[:, None], xp.arange(z.shape[1]))  # (M, V)
+    return loss, (x, W, dz, wants)
+
+
+def lm_loss_backward(dloss, cache):
+    """See `ops.lm_loss_backward`."""
+    if cache is None:
+        return None, {}
+    x, W, dz, wants = cache
+    dz = dz if dloss == 1 else dloss * dz
+    return dz @ W if "x" in wants else None, {"weight": dz.T @ x} if "weight" in wants else {}
