@@ -10,6 +10,7 @@ from .errors import InputError
 from .methods import Chain, Method
 from .methods.about import check_pairs
 from .settings import seeded
+from .speed.flat import joined
 from .speed.quantized import check_can_train, dequantized
 from .step import depth
 
@@ -62,6 +63,10 @@ class Attached:
         trainable = {name: a for name, a in everything.items() if method.optimizer_changes(name)}
         for name in trainable:
             check_place(name, model.config)
+        trainable = joined(trainable)  # on a GPU other arrays, with the same numbers
+        tensors, selected = (
+            {name: trainable.get(name, a) for name, a in own.items()} for own in (tensors, selected)
+        )
         return cls(model, method, tensors, selected, weights | selected, trainable)
 
 

@@ -1,6 +1,6 @@
 """NumPy or CuPy, decided by the array itself; moves between host and device; nothing else."""
 
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -74,7 +74,22 @@ def synchronize(device):
         xp_for(device).cuda.get_current_stream().synchronize()
 
 
-def generator(seeds, array):
-    """A random generator for arrays that live where `array` does; `seeds`: a list of integers."""
-    seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
-    return xp_of(array).random.default_rng(seed)
+class Generator:
+    """Random numbers for arrays that live where `array` does; `seeds`: a list of integers.
+
+    NumPy's or CuPy's generator is made when the first number is drawn: where nothing drops there is none. On
+    a GPU it is Philox (Salmon et al. 2011), which begins at a seed without work.
+    """
+
+    def __init__(self, seeds, array):
+        self.seeds, self.xp = seeds, xp_of(array)
+
+    @cached_property
+    def _rng(self):
+        seed = int(np.random.SeedSequence(self.seeds).generate_state(1)[0])
+        random = self.xp.random
+        return random.default_rng(seed if self.xp is np else random.Philox4x3210(seed))
+
+    def random(self, size=None, dtype=np.float64):
+        """Uniform in [0, 1)."""
+        return self._rng.random(size, dtype=dtype)

@@ -7,6 +7,7 @@ import numpy as np
 
 from .backend import xp_of
 from .errors import check_choice
+from .speed import flat
 from .speed.fast import row_blocks
 from .speed.parallel import map_shards, num_shards
 
@@ -28,19 +29,38 @@ class AdamW:
         self.lr_scale = lr_scale or (lambda name: 1.0)
         self.learning_rate, self.betas, self.eps, self.weight_decay = learning_rate, betas, eps, weight_decay
         self.t, self.m, self.v = 0, {}, {}
+        self.factors = None  # see `speed.flat`
 
-    def step(self, params, grads):
-        """Change every array of `params` that has a gradient in `grads`, in place. Both {name: array}."""
+    def step(self, params, grads, apply=True):
+        """Change every array of `params` that has a gradient in `grads`, in place. Both {name: array}.
+
+        apply: False changes none. On a GPU it may be an array, so that nobody waits to know: see `take_back`.
+        """
         self.t += 1
-        rates = {name: self.learning_rate * self.lr_scale(name) for name in grads}
-        for name, g in grads.items():
-            if name not in self.m:
-                self.m[name], self.v[name] = xp_of(g).zeros_like(g), xp_of(g).zeros_like(g)
+        self._make_state(grads)
+        if on_gpu(grads):
+            flat.adamw_step(self, params, grads, apply)
+        elif apply:
+            self._step(params, grads)
 
+    def take_back(self):
+        """The last step was one that did not apply: it does not count."""
+        self.t -= 1
+
+    def decay_of(self, p):
+        r"""$\lambda$ of the array p."""
+        return self.weight_decay if p.ndim > 1 else 0.0
+
+    def _make_state(self, grads):
+        """m and v of all that has none yet: zeros."""
+        zeros = lambda: {name: xp_of(g).zeros_like(g) for name, g in grads.items()}
+        if not self.m.keys() >= grads.keys():
+            self.m, self.v = (flat.joined(zeros() | state) for state in (self.m, self.v))
+
+    def _step(self, params, grads):
         def update(name, r):
-            decay = self.weight_decay if params[name].ndim > 1 else 0.0
             arrays = (a[name][r] for a in (params, grads, self.m, self.v))
-            self._update(*arrays, rates[name], decay)
+            self._update(*arrays, self.learning_rate * self.lr_scale(name), self.decay_of(params[name]))
 
         for_blocks(update, grads)
 
@@ -64,16 +84,19 @@ class AdamW:
 def clip_grads(grads, max_norm, count=1):
     """Gradients that are sums over `count` tokens become means, and their global norm max_norm at most.
 
-    In place. max_norm 0: the norm stays as it is. -> the norm of the means, before it is made smaller.
+    In place. max_norm 0: the norm stays as it is. -> the norm of the means, before it is made smaller; on a
+    GPU a 0-d array, which nobody waits for here.
 
     The scale is max_norm / (norm + 1e-6), as in PyTorch.
     """
+    if on_gpu(grads):
+        return flat.clip_grads(grads, max_norm, count)
 
     def square(name, r):
         g = grads[name][r]
         return (g * g).sum(dtype="float64")
 
-    norm = math.sqrt(float(sum(for_blocks(square, grads)))) / count  # one number leaves a GPU
+    norm = math.sqrt(float(sum(for_blocks(square, grads)))) / count
     divide(grads, count * (norm + 1e-6) / max_norm if norm > max_norm > 0 else count)
     return norm
 
@@ -85,6 +108,11 @@ def divide(grads, number):
         grads[name][r] /= number
 
     for_blocks(divide_block, grads)
+
+
+def on_gpu(arrays):
+    """Are the arrays of {name: array} on a GPU?"""
+    return xp_of(next(iter(arrays.values()))) is not np
 
 
 def for_blocks(f, arrays):

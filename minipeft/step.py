@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 from . import ops
-from .backend import generator
+from .backend import Generator
 from .config import GPT2Config
 from .errors import InputError
 from .methods.base import Method
@@ -98,4 +98,4 @@ class Step:
         """
         if self.dropout_seeds is None:
             return self
-        return replace(self, rng=generator([*self.dropout_seeds, part], self.weights["wte.weight"]))
+        return replace(self, rng=Generator([*self.dropout_seeds, part], self.weights["wte.weight"]))

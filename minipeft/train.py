@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .backend import to_host, xp_of
 from .data.batches import ON_LONG, batches, load_pairs, orders
 from .errors import InputError, check_choice, counted
 from .files.json_files import as_json, atomic, clear_errors, write_json
@@ -21,6 +22,7 @@ from .peft_model import check_labelled
 from .resuming.state import SavedRun, read_every, same_run
 from .resuming.stopping import StopAsked, stop_asked
 from .settings import check_fields, check_range
+from .speed.flat import joined
 from .speed.gradients import Gradients
 from .speed.ranks import ALONE, world
 
@@ -253,7 +255,9 @@ def optimizer_step(model, optimizer, micro_batches, s, step, ranks=ALONE, stop=N
     """Gradients summed over micro-batches and ranks, averaged over their labelled tokens, clipped, applied.
 
     Where the loss or a gradient is not finite, nothing is applied. Each rank runs its share of each batch.
-    stop: the `StopAsked` of this rank; whether any rank has heard a signal travels with the sums.
+    stop: the `StopAsked` of this rank; whether any rank has heard a signal travels with the sums. On a GPU
+    loss and norm are fetched, in one transfer, when the update is under way: nothing waits between the
+    backward and the update.
     """
     begin, loss, count, tokens, gradients = time.perf_counter(), 0.0, 0, 0, Gradients()
     stop, first_shard = stop or StopAsked(several=False), ranks.rank * model.num_shards
@@ -270,10 +274,13 @@ def optimizer_step(model, optimizer, micro_batches, s, step, ranks=ALONE, stop=N
         grads, (loss, count, signals) = ranks.add_up(gradients.totals(), numbers, model.trainable)
         stop.agree(signals)
         check_labelled(count)
-        norm = clip_grads(grads, s.max_grad_norm, count)
-        loss = float(loss) / count
-    if math.isfinite(loss + norm):
-        optimizer.step(model.trainable, grads)
+        grads = joined(grads)
+        norm, xp = clip_grads(grads, s.max_grad_norm, count), xp_of(next(iter(grads.values())))
+        both = xp.stack([xp.asarray(loss / count), xp.asarray(norm)])  # (2,)
+        optimizer.step(model.trainable, grads, apply=xp.isfinite(both.sum()))
+        loss, norm = to_host(both).tolist()
+    if not math.isfinite(loss + norm):
+        optimizer.take_back()
     seconds = time.perf_counter() - begin
     rate = optimizer.learning_rate
     result = {"step": step + 1, "loss": loss, "grad_norm": norm, "learning_rate": rate}

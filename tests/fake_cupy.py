@@ -189,7 +189,7 @@ class CUDARuntimeError(RuntimeError):
     pass
 
 
-random = SimpleNamespace(default_rng=default_rng)
+random = SimpleNamespace(default_rng=default_rng, Philox4x3210=np.random.Philox)
 linalg = SimpleNamespace(norm=on_device(np.linalg.norm))
 special = SimpleNamespace(erf=erf)
 cuda = SimpleNamespace(

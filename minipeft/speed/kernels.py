@@ -117,11 +117,11 @@ def normed_backward(dy, w, x, mu, var, g, along, eps):
 # --------------------------------------------------------------------------------------------- gelu
 
 
-@elementwise("T u", "T y", f"y = u / (1 + exp(T({-2 * GELU_K}) * u * (1 + T({GELU_A}) * u * u)))")
+@elementwise("T u", "T y", f"y = u * (1 / (1 + exp(T({-2 * GELU_K}) * u * (1 + T({GELU_A}) * u * u))))")
 def gelu(u):
     r"""$y = u\,\sigma(w)$, $w = 2 k\,(u + a u^3)$: see `fast.gelu`."""
     with np.errstate(over="ignore"):  # e^-w may be inf: y is 0 then, as it should be
-        return u / (1 + np.exp(-2 * GELU_K * u * (1 + GELU_A * u * u)))
+        return u * (1 / (1 + np.exp(-2 * GELU_K * u * (1 + GELU_A * u * u))))
 
 
 @elementwise(
@@ -177,7 +177,7 @@ def softmax_backward(dp, p, dot, scale):
 
 
 @elementwise(
-    "T x, float32 u, float32 p", "T y, T mask", "mask = u >= p ? T(1) / (1 - T(p)) : T(0); y = x * mask"
+    "T x, float32 u, float64 p", "T y, T mask", "mask = u >= (float)p ? T(1 / (1 - p)) : T(0); y = x * mask"
 )
 def drop(x, u, p):
     """y = x m, and m: 0 where u, uniform in [0, 1), is below p, else 1 / (1 - p)."""
@@ -219,3 +219,38 @@ def d_logits(z, top, total, label, token):
 def sum_squares(g):
     """The sum of g^2, in float64.  g (n,) -> (1,)."""
     return (g.astype(np.float64) ** 2).sum(-1, keepdims=True)
+
+
+@elementwise(
+    "float64 square, float64 count, float64 max_norm", "float64 norm, float64 factor",
+    """norm = sqrt(square) / count;
+       factor = (norm > max_norm && max_norm > 0 ? max_norm / (norm + 1e-6) : 1.0) / count""",
+)  # fmt: skip
+def clip_factor(square, count, max_norm):
+    """Of gradients that are sums over count tokens: the means' norm, and what to multiply the sums by."""
+    norm = np.sqrt(square) / count
+    clipped = (norm > max_norm) & (max_norm > 0)
+    return norm, np.where(clipped, max_norm / (norm + 1e-6), 1.0) / count
+
+
+@elementwise(
+    """T g, T scale, T decay, float64 rate, float64 b1, float64 b2, float64 correction_m, float64 root_v,
+       T eps, bool apply""",
+    "T p, T m, T v",
+    """if (apply) {
+           m = T(b1) * m + T(1 - b1) * g;
+           v = T(b2) * v + T(1 - b2) * g * g;
+           p = p * (1 - T(rate) * scale * decay)
+               - T(rate / correction_m) * scale * m / (sqrt(v) * T(1 / root_v) + eps);
+       }""",
+)  # fmt: skip
+def adamw(g, scale, decay, rate, b1, b2, correction_m, root_v, eps, apply, p, m, v):
+    r"""One step of `optim.AdamW`; p, m, v change in place, and stay as they are where apply is false.
+
+    scale: the factor on the rate;  correction_m $= 1 - \beta_1^t$;  root_v $= \sqrt{1 - \beta_2^t}$.
+    """
+    if not apply:
+        return
+    m[...] = b1 * m + (1 - b1) * g
+    v[...] = b2 * v + (1 - b2) * g * g
+    p[...] = p * (1 - rate * scale * decay) - rate / correction_m * scale * m / (np.sqrt(v) / root_v + eps)
