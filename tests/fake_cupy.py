@@ -10,6 +10,7 @@ boxes); it is laxer with a list in place of an array. It cannot show CuPy's roun
 """
 
 import math
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -45,6 +46,20 @@ def boxed(value):
     return value
 
 
+asked = Counter()  # how often a GPU was asked for something, by what was asked
+reset = asked.clear
+total = asked.total
+VIEWS = {"reshape", "ravel", "transpose", "swapaxes", "split", "__getitem__", "empty", "empty_like"}
+
+
+def launches(name, args):
+    """Does a GPU work for this, or is it a view or memory alone? An array as an index is work."""
+    if name == "__getitem__":
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return any(isinstance(i, ndarray | list) for i in index)
+    return name not in VIEWS
+
+
 def on_device(function):
     """NumPy's `function`, from boxes to boxes."""
     name = function.__name__
@@ -52,6 +67,8 @@ def on_device(function):
     def call(*args, **options):
         if refused := OPTIONS_NOT_IN_CUPY & options.keys():
             raise TypeError(f"cupy's {name} has no option {min(refused)!r}")
+        if launches(name, args):
+            asked[name] += 1
         options = {key: opened(value, name) for key, value in options.items()}
         return boxed(function(*opened(args, name), **options))
 
