@@ -22,6 +22,20 @@ NOT_IN_CUPY = {  # of what somebody might reach for
     "getfield", "resize", "setfield", "setflags",
 }  # fmt: skip
 WAYS_INTO_THE_BOX = {"ctypes", "data", "flat"}
+_UFUNC, _TWO = "x out casting dtype", "x1 x2 out casting dtype"
+FUNCTIONS = {  # the arguments of what is called most, in CuPy 14
+    "add": _TWO, "arange": "start stop step dtype", "concatenate": "tup axis out dtype casting",
+    "empty": "shape dtype order", "empty_like": "prototype dtype order subok shape", "exp": _UFUNC,
+    "eye": "N M k dtype order", "isfinite": _UFUNC, "log": _UFUNC, "maximum": _TWO, "multiply": _TWO,
+    "ones": "shape dtype order", "repeat": "a repeats axis", "sqrt": _UFUNC,
+    "stack": "tup axis out dtype casting", "sum": "a axis dtype out keepdims", "tanh": _UFUNC,
+    "where": "condition x y", "zeros": "shape dtype order", "zeros_like": "a dtype order subok shape",
+}  # fmt: skip
+METHODS = {
+    "argmax": "axis out dtype keepdims", "astype": "dtype order casting subok copy", "copy": "order",
+    "max": "axis out keepdims", "mean": "axis dtype out keepdims", "min": "axis out keepdims",
+    "ravel": "order", "repeat": "repeats axis", "sum": "axis dtype out keepdims", "swapaxes": "axis1 axis2",
+}  # fmt: skip
 OPTIONS_NOT_IN_CUPY = {"initial", "like", "where"}
 WITH_AT = {np.add, np.subtract, np.maximum, np.minimum, np.bitwise_and, np.bitwise_or, np.bitwise_xor}
 
@@ -64,7 +78,12 @@ def on_device(function):
     """NumPy's `function`, from boxes to boxes."""
     name = function.__name__
 
+    of_array = isinstance(getattr(function, "__self__", None), np.ndarray)
+    known = (METHODS if of_array else FUNCTIONS).get(name)
+
     def call(*args, **options):
+        if known and (options.keys() - set(known.split()) or len(args) > len(known.split())):
+            raise TypeError(f"cupy's {name} takes ({known}), not {len(args)} arguments and {sorted(options)}")
         if refused := OPTIONS_NOT_IN_CUPY & options.keys():
             raise TypeError(f"cupy's {name} has no option {min(refused)!r}")
         if launches(name, args):

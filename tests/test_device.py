@@ -318,6 +318,9 @@ STRICTER = {  # than CuPy
     "NumPy's function": lambda xp, d, h, i: np.concatenate([d, d]),
 }
 LACKING = {
+    "argmax as NumPy's": lambda xp, d, h, i: d.argmax(1, None, True, 0, 0),
+    "astype(like=)": lambda xp, d, h, i: d.astype("float32", device="cpu"),
+    "concatenate of dtype and more": lambda xp, d, h, i: xp.concatenate([d, d], subok=True),
     "where=": lambda xp, d, h, i: xp.sum(d, where=d > 0),
     "initial=": lambda xp, d, h, i: d.max(initial=0),
     "setflags": lambda xp, d, h, i: d.setflags(write=False),
