@@ -1,5 +1,7 @@
 """NumPy or CuPy, decided by the array itself; moves between host and device; nothing else."""
 
+import os
+import sys
 from functools import cache, cached_property
 
 import numpy as np
@@ -43,6 +45,26 @@ def xp_for(device):
     if said := computes_not(cupy):
         raise InputError(f"device 'cuda': CuPy is there and cannot compute ({said}); {INSTALL}")
     return cupy
+
+
+def use_tf32(device):
+    """Let products of float32 be made of numbers rounded to TF32, 10 bits of mantissa; sums stay float32.
+
+    Attention's products, of many small matrices at once, stay float32: CuPy asks for them by another call.
+
+    CuPy reads CUPY_TF32 when it is imported, and hands it to cuBLAS. Processes that are started here have it,
+    too. Raises InputError on a CPU, and where CuPy was imported without it.
+    """
+    if device != "cuda":
+        raise InputError("--tf32 is for a GPU: give --device cuda, too")
+    if "cupy" in sys.modules and not uses_tf32():
+        raise InputError("CuPy is at work without TF32: set CUPY_TF32=1 before Python starts")
+    os.environ["CUPY_TF32"] = "1"
+
+
+def uses_tf32():
+    """Does the environment say so?"""
+    return os.environ.get("CUPY_TF32") == "1"
 
 
 @cache

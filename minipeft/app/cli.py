@@ -7,6 +7,7 @@ import math
 import os
 import sys
 
+from ..backend import use_tf32
 from ..config import SIZES
 from ..data.batches import ON_LONG
 from ..data.metrics import METRICS
@@ -74,6 +75,8 @@ def run(args):
             args.parser.refuse(unknown)
         for name in getattr(args, "register", None) or ():
             method_class(name)
+        if getattr(args, "tf32", False):
+            use_tf32(args.device)
         end_with_parent()
         args.ranks = ranks_for(args.command)
         if hasattr(args, "model"):  # exercises and puzzles need NumPy alone
@@ -340,9 +343,12 @@ def result_options(p):
 
 
 def model_options(p):
-    """--model, --device, --ops, --base."""
+    """--model, --device, --tf32, --ops, --base."""
     p.add_argument("--model", default=TINY, help="a folder, a published name (gpt2), or random:NAME")
     p.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="cuda needs CuPy and a GPU")
+    p.add_argument(
+        "--tf32", action="store_true", help="on a GPU: products of float32 rounded to 10 bits, faster"
+    )
     ops_option(p)
     held = p.add_mutually_exclusive_group()
     held.add_argument(

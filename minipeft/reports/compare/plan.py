@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...backend import uses_tf32
 from ...config import SIZES
 from ...files.content import content_of_files
 from ...files.hub import find_folder
@@ -127,6 +128,7 @@ class Plan:
         folder = Path(self.out) / task / name.replace(":", ".") / label / f"seed-{seed}"
         model = f"random:{self.model}" if name == "lora_random" else self.model
         words = ["--model", model, "--device", self.device]
+        words += ["--tf32"] if uses_tf32() and self.device == "cuda" else []
         words += ["--ops", self.ops] if self.ops != "fast" else []
         words += [*(["--base", self.base] if self.base else []), *source]
         if name in BASELINES:
