@@ -13,7 +13,7 @@ from folders import ROWS, write_model
 
 from minipeft import InputError, LoRA
 from minipeft.app.cli import main
-from minipeft.reports.compare import budget, compare, processes, recipes, sweep
+from minipeft.reports.compare import budget, compare, in_terminal, processes, recipes, sweep
 from minipeft.reports.compare.budget import Cost
 from minipeft.reports.compare.table_rows import pareto
 
@@ -126,7 +126,7 @@ def test_what_is_there_is_not_run_again(tmp_path, started):
     assert len(started) == 5 and again["rows"] == first["rows"] and again["runs"] == first["runs"]
     call(tmp_path, "none,lora,full,bitfit", seeds=3, steps=2)
     assert [(run.name, run.seed) for run in started[5:]] == [
-        ("lora", 2), ("full", 2), ("bitfit", 0), ("bitfit", 1), ("bitfit", 2),
+        ("bitfit", 0), ("lora", 2), ("full", 2), ("bitfit", 1), ("bitfit", 2),
     ]  # fmt: skip
     call(tmp_path, steps=3)  # another command: only the frozen model stays as it is
     assert [run.name for run in started[10:]] == ["lora", "full"]
@@ -203,6 +203,45 @@ def test_a_run_that_fails_is_a_row_that_says_so_and_is_tried_again(tmp_path, sta
     monkeypatch.setattr(processes.Runner, "process", lambda self, run: {"failed": message})
     with pytest.raises(InputError, match="every run failed, 3 in all; the first: step 3"):
         call(tmp_path / "other")
+
+
+# ---------------------------------------------------------------------------------------- side by side
+
+
+def test_runs_side_by_side_give_the_same_numbers(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIPEFT_THREADS", "1")
+    options = {"steps": 4, "batch_size": 4, "seeds": 2}
+    write_model(tmp_path)
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    file = str(tmp_path / "rows.jsonl")
+    sources = {"mine": ("--train", file, "--eval", file)}
+    told = lambda workers: compare(
+        str(tmp_path), tmp_path / str(workers), sources, ["majority", "bitfit", "prompt_tuning"],
+        progress=False, workers=workers, **options,
+    )  # fmt: skip
+    one, three = told(1), told(3)
+    same = ("task", "name", "seed", "eval_loss", "scores", "losses", "samples")
+    kept = lambda told: [{key: run.get(key) for key in same} for run in told["runs"]]
+    assert kept(one) == kept(three) and len(kept(one)) == 5
+    said = "3 runs side by side shared the cores"
+    assert said in (tmp_path / "3" / "report.md").read_text() and said in in_terminal(three)
+    assert said not in (tmp_path / "1" / "report.md").read_text() and "side by side" not in in_terminal(one)
+
+
+def test_runs_side_by_side_share_the_cores(monkeypatch):
+    monkeypatch.setattr(processes, "num_threads", lambda: 8)
+    monkeypatch.delenv("MINIPEFT_THREADS", raising=False)
+    threads = [processes.threads_of_each(n).get("MINIPEFT_THREADS") for n in (1, 2, 3, 20)]
+    assert threads == [None, "4", "2", "1"]
+    monkeypatch.setenv("MINIPEFT_THREADS", "5")
+    assert processes.threads_of_each(2) == {}
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"workers": 2, "budget": "5m"}])
+def test_workers_that_cannot_be_are_refused(options, tmp_path, started):
+    with pytest.raises(InputError, match="--workers"):
+        call(tmp_path, **options)
+    assert not started
 
 
 # -------------------------------------------------------------------------------------------- a sweep

@@ -34,7 +34,7 @@ def comparison_of(scores, seeds=1, tasks=("qa",)):
     rows = table_rows(runs)
     return {
         "model": "weights/tiny", "command": "minipeft compare", "seed": 0, "seeds": seeds, "sweep": {},
-        "budget": None, "versions": {"numpy": "2.0"}, "machine": {"cpu": "Some & Co"},
+        "workers": 1, "budget": None, "versions": {"numpy": "2.0"}, "machine": {"cpu": "Some & Co"},
         "date": "2025-01-02 03:04", "wall_seconds": 125.0, "rows": rows, "findings": claims.findings(rows),
         "runs": runs,
     }  # fmt: skip

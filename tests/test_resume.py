@@ -466,26 +466,30 @@ def test_resume_by_command_line_is_the_same_run(folder, tmp_path, capsys):
     assert "r was 8 and is 3" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_comparison_takes_its_run_with_it(number, folder, tmp_path):
-    out, words = tmp_path / "out", words_of(folder, "compare")
-    process = started(
-        [*words, "--methods", "bitfit", "--steps", "1000000", "--quiet", "--out", str(out)], tmp_path
-    )
-    metrics = out / "rows" / "bitfit" / "seed-0" / "metrics.jsonl"
-    wait_for(lambda: lines_in(metrics) > 5)
+@pytest.mark.parametrize("number, workers", [(signal.SIGTERM, 1), (signal.SIGKILL, 1), (signal.SIGTERM, 2)])
+def test_a_comparison_takes_its_runs_with_it(number, workers, folder, tmp_path):
+    out, words = tmp_path / "out", [*words_of(folder, "compare"), "--steps", "1000000", "--quiet"]
+    methods = ["ia3", "bitfit"][-workers:]
+    words += ["--methods", ",".join(methods), "--workers", str(workers)]
+    process = started([*words, "--out", str(out)], tmp_path)
+    logs = [out / "rows" / method / "seed-0" / "metrics.jsonl" for method in methods]
+    wait_for(lambda: all(lines_in(log) > 5 for log in logs))
+    metrics = logs[0]
     with pytest.raises(InputError, match="another run is writing there"), run_folder(metrics.parent):
         pass
     process.send_signal(number)
     err = process.communicate(timeout=30)[1]
     assert process.returncode == (143 if number == signal.SIGTERM else -9)
     if number == signal.SIGTERM:
-        assert err.startswith("minipeft: interrupted; after 0 of 1 runs; go on with: minipeft compare ")
+        line = f"minipeft: interrupted; after 0 of {workers} runs; go on with: minipeft compare "
+        assert err.startswith(line)
 
     def free():
         try:
-            with run_folder(metrics.parent):
-                return True
+            for log in logs:
+                with run_folder(log.parent):
+                    pass
+            return True
         except InputError:
             return False
 

@@ -417,7 +417,7 @@ def out_option(p):
 
 
 def compare_options(p):
-    """--methods, --all, --seeds, --budget, --sweep."""
+    """--methods, --all, --seeds, --budget, --workers, --sweep."""
     p.add_argument(
         "--methods",
         metavar="NAME,NAME",
@@ -431,6 +431,9 @@ def compare_options(p):
     )
     p.add_argument(
         "--budget", metavar="TIME", help="90s, 10m, 1h: as many steps as fit, the same for all methods"
+    )
+    p.add_argument(
+        "--workers", type=positive, default=1, metavar="N", help="N runs side by side, which share the cores"
     )
     p.add_argument(
         "--sweep",

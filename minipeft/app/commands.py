@@ -59,7 +59,7 @@ def compare_command(args):
     try:
         comparison = compare(
             args.model, out, sources, methods, args.device, args.seeds, args.sweep, args.budget, scored,
-            base=args.base, ops=args.ops, progress=not args.quiet, command=command,
+            base=args.base, ops=args.ops, progress=not args.quiet, command=command, workers=args.workers,
             **given_settings(args),
         )  # fmt: skip
     except KeyboardInterrupt as stop:

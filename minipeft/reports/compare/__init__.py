@@ -32,7 +32,7 @@ __all__ = ["Plan", "compare", "in_terminal"]
 
 def compare(
     model, out, sources, methods=None, device="cpu", seeds=1, sweep=(), budget=None, scored=True,
-    base=None, ops="fast", progress=True, command="", **settings,
+    base=None, ops="fast", progress=True, command="", workers=1, **settings,
 ):  # fmt: skip
     """Run the baselines and methods on every task; write results.json, the report and its pictures to `out`.
 
@@ -41,7 +41,7 @@ def compare(
     `recipes.DEFAULT`. seeds: runs of each method. sweep: as in `sweep.read_sweep`. budget: "2m", the time for
     the whole, instead of steps. base: of all runs, as `load_model` takes it. ops: "fast" or
     "plain", of all runs. settings: of `Training`, for all alike. command: as typed, for the report.
-
+    workers: so many runs side by side; their numbers stay the same, their times are those of shared cores.
 
     Returns what results.json holds: {"rows": the table, "runs": all results, "findings", "versions", ...}.
     What `out` holds already from the same command, data, base and code is not run again: see `Run.content`.
@@ -53,15 +53,15 @@ def compare(
         names = [name for name in names if name != "lora_random" or not model.startswith("random:")]
     swept = read_sweep(sweep, names)
     plan = Plan(model, Path(out), sources, tuple(names), device, seeds, settings, swept, base, ops)
-    check(plan, budget)
+    check(plan, budget, workers)
     with run_folder(plan.out):
-        results, steps = run_all(plan, budget, progress)
+        results, steps = run_all(plan, budget, progress, workers)
     rows = table_rows(results)
     if all("failed" in row for row in rows):
         raise InputError(f"every run failed, {len(results)} in all; the first: {results[0]['failed']}")
     comparison = {
         "model": model, "base": base, "ops": ops, "device": device, "command": command,
-        "seed": plan.first_seed, "seeds": seeds,
+        "seed": plan.first_seed, "seeds": seeds, "workers": workers,
         "settings": settings, "sweep": plan.sweep, "budget": budget and {"asked": budget, "steps": steps},
         "versions": versions(), "machine": this_machine(device), "date": time.strftime("%Y-%m-%d %H:%M"),
         "wall_seconds": sum(r.get("wall_seconds", 0) for r in results),
@@ -72,10 +72,13 @@ def compare(
     return comparison
 
 
-def check(plan, budget):
+def check(plan, budget, workers):
     """Raise InputError now for what every run would stumble over later."""
-    if plan.seeds < 1:
-        raise InputError(f"--seeds must be 1 or more, not {plan.seeds}")
+    for option, number in (("--seeds", plan.seeds), ("--workers", workers)):
+        if number < 1:
+            raise InputError(f"{option} must be 1 or more, not {number}")
+    if budget and workers > 1:
+        raise InputError("--budget plans runs one after another: leave out --workers")
     given = [name for name in ("steps", "epochs", "eval_every") if name in plan.settings | plan.sweep]
     if budget and given:
         raise InputError(f"--budget chooses the steps: leave out --{given[0].replace('_', '-')}")
@@ -88,34 +91,49 @@ def check(plan, budget):
         raise InputError(f"{plan.model} has random weights already: leave out lora_random")
 
 
-def run_all(plan, budget, progress):
-    """All runs, one after another. -> their results, "chosen" being those that count; a budget's steps.
+def run_all(plan, budget, progress, workers):
+    """All runs, `workers` at a time. -> their results, "chosen" being those that count; a budget's steps.
 
     A sweep is made with the first seed; the best of each method is then repeated with the other seeds.
     """
-    begin, steps, results = time.perf_counter(), None, []
-    runner = Runner(plan.count + (len(plan.sources) * len(plan.methods) if budget else 0), progress)
+    begin, steps = time.perf_counter(), None
+    probes = len(plan.sources) * len(plan.methods) if budget else 0
+    runner = Runner(plan.count + probes, progress, workers)
     try:
-        for task in plan.sources:
-            results += [runner(run) | {"chosen": True} for run in plan.baselines(task)]
+        baselines = runner.all([run for task in plan.sources for run in plan.baselines(task)])
+        results = [result | {"chosen": True} for result in baselines]
         if budget:
             steps = steps_for(plan, budget, runner, begin)
             plan = with_steps(plan, steps)
-        for task in plan.sources:
-            for name in plan.methods:
-                runs = plan.tried(task, name)
-                tried = [runner(run) for run in runs]
-                chosen = tried.index(best(tried))
-                results += [result | {"chosen": i == chosen} for i, result in enumerate(tried)]
-                if "failed" in tried[chosen]:
-                    runner.skip(plan.seeds - 1)  # nothing to repeat
-                else:
-                    results += [runner(run) | {"chosen": True} for run in plan.repeats(runs[chosen])]
+        groups = [plan.tried(task, name) for task in plan.sources for name in plan.methods]
+        groups = parted(runner.all([run for runs in groups for run in runs]), groups)
+        best_runs = []
+        for tried in groups:
+            result, run = chosen_of(tried)
+            results += [each | {"chosen": each is result} for each, _ in tried]
+            if "failed" in result:
+                runner.skip(plan.seeds - 1)  # nothing to repeat
+            else:
+                best_runs.append(run)
+        repeats = runner.all([again for run in best_runs for again in plan.repeats(run)])
+        results += [result | {"chosen": True} for result in repeats]
     except KeyboardInterrupt as stop:
         raise type(stop)(f"after {runner.done} of {runner.total} runs") from None
     finally:
         runner.close()
     return results, steps
+
+
+def parted(results, groups):
+    """The results of all runs, one behind the other -> [(result, run), ...] of each group."""
+    results = iter(results)
+    return [[(next(results), run) for run in runs] for runs in groups]
+
+
+def chosen_of(tried):
+    """The (result, run) that counts among those of a sweep."""
+    chosen = best([result for result, _ in tried])
+    return next(pair for pair in tried if pair[0] is chosen)
 
 
 def steps_for(plan, budget, runner, begin):

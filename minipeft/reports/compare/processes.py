@@ -1,4 +1,4 @@
-"""A run in a process of its own, so that its peak memory is its own; and the bar over all runs."""
+"""Runs in processes of their own, so that their peak memory is their own; and the bar over all runs."""
 
 import json
 import os
@@ -6,23 +6,28 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 
 from ...files.json_files import write_json
 from ...resuming.state import STATE
 from ...resuming.stopping import ENDS_WITH_STDIN
+from ...speed.parallel import num_threads
 
 
 class Runner:
     """Runs what has not been run yet, and keeps what comes out in the run's folder.
 
     A bar above each run's own says how many of `total` runs are done; `progress` False: no bars, no words.
+    workers: so many runs side by side, each with its share of the cores.
     """
 
-    def __init__(self, total, progress):
+    def __init__(self, total, progress, workers=1):
         from tqdm import tqdm
 
         self.progress, self.total, self.done, self.started = progress, total, 0, 0
+        self.workers, self.processes, self.ending, self.lock = workers, set(), False, Lock()
         self.bar = tqdm(
             total=total, desc="compare", unit="run", smoothing=0, disable=None if progress else True
         )
@@ -32,15 +37,37 @@ class Runner:
         result = run.earlier_result()
         if result is None:
             self.say(f"$ {run.command}")
-            self.started += 1
+            with self.lock:
+                self.started += 1
             read = run.content()  # before: a file may change while the run reads it
             result = run.about | self.process(run)
             if "failed" not in result:
                 result["content"] = read | {"adapter": run.content()["adapter"]}
                 write_json(run.folder / "result.json", result)
-        self.done += 1
-        self.bar.update()
+        with self.lock:
+            if not self.ending:  # else it was killed
+                self.done += 1
+                self.bar.update()
         return result
+
+    def all(self, runs):
+        """The results of these runs, in their order. A thread waits for each of the `workers` processes.
+
+        What ends one of them by an exception, or us by a signal, ends all.
+        """
+        with ThreadPoolExecutor(self.workers) as pool:
+            try:
+                return list(pool.map(self, runs))
+            except BaseException:
+                self.end()
+                raise
+
+    def end(self):
+        """Kill the runs that are under way, and those that are just being started."""
+        with self.lock:
+            self.ending = True
+            for process in self.processes:
+                process.kill()
 
     def skip(self, runs):
         """So many of the runs are not needed after all."""
@@ -52,8 +79,10 @@ class Runner:
         """Run the command. -> what it printed as JSON, and the seconds that it took in all."""
         # a run's own bars go below ours, and away when it ends (tqdm reads its defaults from TQDM_...)
         environment = os.environ | {"TQDM_POSITION": "1", "TQDM_LEAVE": "", ENDS_WITH_STDIN: "1"}
+        environment |= threads_of_each(self.workers)
         words = [sys.executable, "-m", "minipeft", *run.words, "--json"]
-        words += [] if self.progress and sys.stderr.isatty() else ["--quiet"]  # a log has a line for each run
+        one_bar = self.workers == 1 and sys.stderr.isatty()
+        words += [] if self.progress and one_bar else ["--quiet"]  # a log has a line for each run
         begin = time.perf_counter()
         (run.folder / STATE).unlink(missing_ok=True)  # of a run that was ended here: this one begins
         theirs, ours = os.pipe()  # nothing is written: it closes when we end, and the run ends then
@@ -62,9 +91,15 @@ class Runner:
                 words, stdin=theirs, stdout=subprocess.PIPE, text=True, env=environment
             )
         os.close(theirs)
+        with self.lock:
+            self.processes.add(process)
+            if self.ending:
+                process.kill()
         try:
             output = self.wait(process)
         finally:
+            with self.lock:
+                self.processes.discard(process)
             process.kill()  # where we are interrupted; one that has ended does not mind
             process.wait()
             os.close(ours)
@@ -90,6 +125,13 @@ class Runner:
         self.bar.close()
         if self.progress and sys.stderr.isatty():
             print("\x1b[J", end="", file=sys.stderr, flush=True)
+
+
+def threads_of_each(workers):
+    """What makes so many runs side by side share the cores; a MINIPEFT_THREADS that is set stays as it is."""
+    if workers == 1 or os.environ.get("MINIPEFT_THREADS"):
+        return {}
+    return {"MINIPEFT_THREADS": str(max(1, num_threads() // workers))}
 
 
 def message_of(output, code):

@@ -66,7 +66,7 @@ def notes(comparison, rows):
         "Evaluation loss: nats per token on the validation rows. Seconds: training with its evaluations, up "
         "to the best one. Tokens per second: of training alone. Peak memory: of the whole process."
     )
-    lines += busy(rows)
+    lines += [*busy(rows), *side_by_side(comparison)]
     lines += [f"{note}." for note in next((row["notes"] for row in rows if "notes" in row), [])]
     lines += [f"`{row['name']}` failed: {row['failed']}." for row in rows if "failed" in row]
     return " ".join(lines)
@@ -76,6 +76,13 @@ def busy(rows):
     """A list of one sentence on the rows whose times are too long because other work ran; else of none."""
     named = ", ".join(row["name"] for row in rows if row.get("cpu_share", 1) < BUSY)
     return [f"Measured on a busy machine, so these times are long: {named}."] if named else []
+
+
+def side_by_side(comparison):
+    """A list of one sentence on times that several runs shared; of none where each ran alone."""
+    if comparison["workers"] == 1:
+        return []
+    return [f"{comparison['workers']} runs side by side shared the cores: their times are longer than alone."]
 
 
 def answers(rows, count):
@@ -139,4 +146,5 @@ def in_terminal(comparison):
         parts += [f"{row['name']} failed: {row['failed']}" for row in named.values() if "failed" in row]
     if len(tasks) > 1:
         parts.append(task_table(rows, list(tasks)))
+    parts += side_by_side(comparison)
     return "\n\n".join([*parts, in_words(comparison["findings"])]).rstrip().replace("**", "")
