@@ -153,8 +153,13 @@ class PeftModel:
         self, batch: Batch, seed: int | None = None, dropout: float = 0.0, checkpointing: bool = False
     ) -> tuple[float, dict[str, Array]]: ...
     def loss_and_grad_sums(
-        self, batch: Batch, seed: int | None = None, dropout: float = 0.0, checkpointing: bool = False
-    ) -> tuple[float, dict[str, Array]]: ...
+        self,
+        batch: Batch,
+        seed: int | None = None,
+        dropout: float = 0.0,
+        checkpointing: bool = False,
+        first_shard: int = 0,
+    ) -> tuple[float, int, dict[str, Array]]: ...
     def shard_loss_and_grads(self, shard: Batch, step: Any, collect: Any, blocks: Any) -> Any: ...
     def scores(self, batch: Batch) -> tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]: ...
     def scores_in(
@@ -212,7 +217,7 @@ def train(
     **settings: Any,
 ) -> History: ...
 def evaluate(
-    model: PeftModel, data: Data, batch_size: int = 16, on_long: OnLong = "refuse"
+    model: PeftModel, data: Data, batch_size: int = 16, on_long: OnLong = "refuse", ranks: Any = None
 ) -> dict[str, float]: ...
 def gradcheck(
     model: PeftModel,

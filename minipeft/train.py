@@ -295,13 +295,13 @@ def no_warnings():
         yield
 
 
-def evaluate(model, data, batch_size=16, on_long="refuse", ranks=ALONE):
+def evaluate(model, data, batch_size=16, on_long="refuse", ranks=None):
     """Mean loss per labelled token, perplexity, the share of tokens predicted right, their number.
 
-    ranks: all of them call this, the batches are dealt out, and each gets the numbers of all.
-    Raises InputError where there is no such token, and where the loss is no finite number.
+    ranks: all of them call this, the batches are dealt out, and each gets the numbers of all; None: there are
+    no others. Raises InputError where there is no such token, and where the loss is no finite number.
     """
-    pairs, _ = load_pairs(data, model, on_long)
+    pairs, ranks = load_pairs(data, model, on_long)[0], ranks or ALONE
     with no_warnings():
         own = islice(batches(pairs, batch_size), ranks.rank, None, ranks.size)
         scores = [model.scores(batch) for batch in own]
