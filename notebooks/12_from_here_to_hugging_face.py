@@ -415,8 +415,23 @@ with picture(
     axes.set(xlabel="tensor, best to worst", ylabel="error (%)")
 
 # %% [markdown]
-# Threads on one machine do the same here: a batch is split into one shard for each core. Over a network it is the gradients that travel, each step,
-# and that is where few trained numbers pay.
+# Threads on one machine do the same here: a batch is split into one shard for each core. Over a network the gradients travel, as one flat buffer, in a
+# *ring*: cut into as many parts as there are machines, each part goes from neighbour to neighbour, and every machine adds its own to it.
+
+# %%
+flat = [np.concatenate([G[k].ravel() for k in whole]) for _, _, G in sums]  # a buffer for each
+n = len(flat)
+parts = [np.array_split(buffer, n) for buffer in flat]
+for hop in range(n - 1):
+    for m in range(n):  # machine m hands a part to its neighbour
+        right, p = (m + 1) % n, (m - hop) % n
+        parts[right][p] = parts[right][p] + parts[m][p]
+summed = np.concatenate([parts[p - 1][p] for p in range(n)])  # each machine has one whole part
+assert np.allclose(summed, sum(flat), rtol=1e-9, atol=1e-12)
+
+# %% [markdown]
+# As many hops again hand the whole parts out, so that each link carries $2(n-1)/n$ of the buffer, twice its size at most, however many machines there are.
+# `mpirun -n 4 minipeft train` leaves the ring to MPI, and a step is that of one process: `minipeft/speed/ranks.py`. Few trained numbers are a small buffer.
 
 # %%
 few, full = peft.num_trainable, model.num_parameters
@@ -441,4 +456,4 @@ with picture(f"Each step {full / few:.0f} times fewer numbers travel with LoRA."
 # **Read next:** `minipeft/files/adapters/huggingface.py`, and `docs/formats.md`, with every name. **Write it yourself:** `minipeft check 11`, the merge that other
 # libraries expect.
 #
-# One honest limit: nothing here ran on two machines. Real ones need a library that adds gradients over a network, and for large models `transformers` and `peft`.
+# One honest limit: nothing here ran on two machines. `docs/many-machines.md` says what was measured with two processes, and what is arithmetic; for large models take `transformers` and `peft`.
