@@ -1,6 +1,9 @@
 """Generation: a KV cache, greedy decoding, sampling, beam search; any model with `step` (GPT2, PeftModel)."""
 
+from contextlib import nullcontext
+from copy import copy
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,13 +13,16 @@ from .config import check_sequences
 from .errors import InputError, SettingError
 from .layout import pack_ids
 from .settings import seeded
+from .speed.parallel import map_shards, num_shards, one_blas_thread
+
+ONE_THREAD_ROWS = 64  # new rows of a step, up to which BLAS has one thread
 
 
 class KVCache:
     """Keys and values of every layer for S sequences, each with room for `capacity` rows.
 
     k[layer], v[layer]: (S capacity, C); sequence s owns rows from s * capacity, and uses the first
-    lengths[layer][s]. What a method put in front (a prefix) is part of it.
+    lengths[layer, s]. What a method put in front (a prefix) is part of it.
     """
 
     def __init__(self, config, S, capacity, like_array):
@@ -24,27 +30,34 @@ class KVCache:
         self.capacity = capacity
         self.k = [xp.empty(shape, like_array.dtype) for _ in range(config.n_layer)]
         self.v = [xp.empty(shape, like_array.dtype) for _ in range(config.n_layer)]
-        self.lengths = [[0] * S for _ in range(config.n_layer)]
+        self.lengths = np.zeros((config.n_layer, S), int)
 
     def append(self, layer, k, v, layout):
         """Add the rows of each sequence. -> all keys, all values, and the (begin, end) of each sequence's."""
-        lengths = [old + new for old, new in zip(self.lengths[layer], layout.lengths, strict=True)]
+        self.lengths[layer] += layout.lengths
+        lengths = self.lengths[layer].tolist()
         spans = tuple((s * self.capacity, s * self.capacity + n) for s, n in enumerate(lengths))
         if layer == 0:  # the new rows are the same in every layer
             new = zip(spans, layout.lengths, strict=True)
             self.rows = like(k, np.concatenate([np.arange(end - n, end) for (_, end), n in new]))
         self.k[layer][self.rows] = k
         self.v[layer][self.rows] = v
-        self.lengths[layer] = lengths
         return self.k[layer], self.v[layer], spans
 
     def select(self, sequences):
         """Keep these sequences, in this order; one may be taken several times (beams)."""
-        for layer, lengths in enumerate(self.lengths):
-            for cache in (self.k, self.v):
-                rows = cache[layer].reshape(-1, self.capacity, cache[layer].shape[1])
+        for cache in (self.k, self.v):
+            for layer, each in enumerate(cache):
+                rows = each.reshape(-1, self.capacity, each.shape[1])
                 cache[layer] = rows[sequences].reshape(-1, rows.shape[2])
-            self.lengths[layer] = [lengths[s] for s in sequences]
+        self.lengths = self.lengths[:, sequences]
+
+    def part(self, first, last):
+        """The cache of the sequences from `first` up to `last` alone. It is the same memory."""
+        part, rows = copy(self), slice(first * self.capacity, last * self.capacity)
+        part.k, part.v = [k[rows] for k in self.k], [v[rows] for v in self.v]
+        part.lengths = self.lengths[:, first:last]
+        return part
 
 
 # ------------------------------------------------------------------------------------ logits of the model
@@ -67,10 +80,34 @@ def next_logits(step, sequences, adapters=None):
     """Scores of the token after each sequence, (S, V).
 
     With a KV cache in `step`, `sequences` holds what is new since the last call, and the rest is there.
+    The sequences are dealt out to threads, which meet once a token. Of few rows BLAS has one thread: its own
+    wait for each other in a loop, in every product, and on a busy machine that takes longer than the product.
     """
+
+    def some(part):
+        first, last = part
+        own = replace(step, kv_cache=step.kv_cache and step.kv_cache.part(first, last))
+        return next_logits_of(own, sequences[first:last], adapters and adapters[first:last])
+
+    lengths = [len(s) for s in sequences]
+    parts = neighbours(lengths, num_shards(step.weights["wte.weight"]))
+    with one_blas_thread() if sum(lengths) <= ONE_THREAD_ROWS else nullcontext():
+        scores = map_shards(some, parts)
+    return scores[0] if len(scores) == 1 else np.concatenate(scores)  # on a GPU there is one part
+
+
+def neighbours(lengths, n):
+    """Sequences of these lengths -> (first, last) of n parts, or fewer, with about as many tokens in each."""
+    ends = np.cumsum(lengths)
+    cuts = np.searchsorted(ends, ends[-1] * np.arange(1, n) / n) + 1
+    return list(pairwise(sorted({0, *cuts.tolist(), len(lengths)})))
+
+
+def next_logits_of(step, sequences, adapters=None):
+    """The same, in one thread."""
     ids, layout = pack_ids(sequences, adapters)
-    if step.kv_cache is not None and any(step.kv_cache.lengths[0]):
-        layout = replace(layout, starts=tuple(step.kv_cache.lengths[0]), fresh=False)
+    if step.kv_cache is not None and step.kv_cache.lengths[0].any():
+        layout = replace(layout, starts=tuple(step.kv_cache.lengths[0].tolist()), fresh=False)
     x, layout, _ = gpt2.forward(like(step.weights["wte.weight"], ids), layout, step)
     last = np.array([b - 1 for _, b in layout.spans])
     return gpt2.logits(x[like(x, last)], step)

@@ -114,9 +114,10 @@ def attention(q, k, v, q_spans, k_spans, H, p_drop=0.0, rng=None, wants=frozense
     o, scale = xp.empty_like(q), (q.shape[1] // H) ** -0.5
     for (a, b), (c, d) in zip(q_spans, k_spans, strict=True):
         T, extra = b - a, (d - c) - (b - a)
-        mask = xp.triu(xp.full((T, extra + T), -xp.inf, dtype=q.dtype), 1 + extra)  # 0 where i sees j
         s = heads(q[a:b], H) @ heads(k[c:d], H).transpose(0, 2, 1) * scale  # (H, T, extra + T)
-        p = softmax(s + mask)
+        if T > 1:  # a single query sees every key
+            s += xp.triu(xp.full((T, extra + T), -xp.inf, dtype=q.dtype), 1 + extra)  # 0 where i sees j
+        p = softmax(s)
         dropped, drop = dropout(p, p_drop, rng)
         heads(o[a:b], H)[...] = dropped @ heads(v[c:d], H)  # (H, T, D)
         if "x" in wants:

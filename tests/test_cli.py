@@ -236,7 +236,7 @@ def test_own_texts_are_scored_by_the_metric_that_was_asked_for(folder, tmp_path,
 def test_own_labels_are_chosen_not_generated(folder, capsys):
     command = ["evaluate", "--model", folder, "--data", folder / "labelled.csv"]
     result = result_of(capsys, *command)
-    assert result["primary"] == "accuracy" and list(result["scores"]) == ["accuracy"]
+    assert result["primary"] == "accuracy" and list(result["scores"]) == ["accuracy", "macro_f1"]
     assert {sample["output"] for sample in result["samples"]} <= {" 0", " 1"}
     assert result["scores"]["accuracy"] in [n / 6 for n in range(7)] and result["eval_loss"] > 0
 
@@ -283,8 +283,8 @@ def test_baselines_are_scored_as_models_are(how, folder, capsys, few_rows):
         assert result["baseline"] == how[1] if "--baseline" in how else result["few_shot"] == 2
     if "--few-shot" in how:
         assert result["examples"] == 2
-    if "majority" in how:  # three of six labels are 0, the first
-        assert result["scores"] == {"accuracy": 0.5}
+    if "majority" in how:  # three of six labels are 0, the first: its F1 is 2/3, that of 1 is 0
+        assert result["scores"] == {"accuracy": 0.5, "macro_f1": pytest.approx(1 / 3)}
 
 
 def test_task_lists_describes_and_shows(capsys):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from every_site import EverySite
 from small import CONFIG, scramble, small_model, texts
+from threadpoolctl import threadpool_info
 
 from minipeft import GPT2, Full, InputError, LoRA, PeftModel
 from minipeft.app.pretrain import train_tokenizer
 from minipeft.config import GPT2Config
-from minipeft.generate import TextStream, penalised, sample
+from minipeft.generate import TextStream, neighbours, penalised, sample
 
 METHODS = [[], Full(), LoRA(r=2, target_modules="all-linear"), EverySite(), [EverySite(1), EverySite(1, "b")]]
 
@@ -35,6 +36,42 @@ def test_batched_and_one_by_one_the_same_tokens(method):
     peft, prompts = model_with(method), texts((3, 1, 6))
     together = peft.generate_ids(prompts, max_new_tokens=9)
     assert together == [peft.generate_ids([p], max_new_tokens=9)[0] for p in prompts]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_the_number_of_threads_does_not_change_the_tokens(method, threads, monkeypatch):
+    peft, prompts = model_with(method), texts((3, 1, 6, 2, 2))
+    options = [{}, {"use_cache": False}, {"do_sample": True}, {"num_beams": 2}]
+    monkeypatch.setenv("MINIPEFT_THREADS", "2")
+    expected = [peft.generate_ids(prompts, max_new_tokens=7, **each) for each in options]
+    monkeypatch.setenv("MINIPEFT_THREADS", threads)
+    assert [peft.generate_ids(prompts, max_new_tokens=7, **each) for each in options] == expected
+
+
+@pytest.mark.parametrize(
+    "lengths, n, parts",
+    [
+        ([1] * 8, 2, [(0, 4), (4, 8)]),
+        ([1] * 5, 2, [(0, 3), (3, 5)]),
+        ([9, 1, 1, 1], 2, [(0, 1), (1, 4)]),
+        ([1, 1, 9], 3, [(0, 3)]),
+        ([4], 3, [(0, 1)]),
+    ],
+)
+def test_neighbours_share_a_thread(lengths, n, parts):
+    assert neighbours(lengths, n) == parts
+
+
+def test_a_token_for_one_prompt_has_one_thread_of_blas(monkeypatch):
+    peft, seen = model_with([]), []
+    monkeypatch.setenv("MINIPEFT_THREADS", "2")
+    number = lambda: {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+    logits = lambda *_: seen.append(number()) or np.zeros((1, CONFIG.vocab_size))
+    monkeypatch.setattr("minipeft.generate.next_logits_of", logits)
+    before = number()
+    peft.generate_ids([[1, 2]], max_new_tokens=2)
+    assert seen == [{1}, {1}] and number() == before
 
 
 def test_greedy_takes_the_likeliest_token_of_the_logits():

@@ -64,11 +64,11 @@ def test_linear(ops):
     )
 
 
-@pytest.mark.parametrize("rows", [1, 2, 8, 9])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
 def test_a_few_rows_times_a_large_matrix_go_block_by_block(rows, monkeypatch):
     x, W, b = array(rows, 30), array(30, 20), array(20)
     monkeypatch.setattr(fast, "FEW_BYTES", 7 * W[:1].nbytes)  # five blocks, the last one smaller
-    assert fast.few_rows(x, W) == (1 < rows <= 8)
+    assert fast.few_rows(x, W) == (1 < rows <= 3)
     assert np.allclose(fast.linear(x, W, b)[0], plain.linear(x, W, b)[0], rtol=0, atol=1e-13)
     assert np.allclose(fast.lm_logits(x, W.T.copy()), plain.lm_logits(x, W.T), rtol=0, atol=1e-13)
     assert not fast.few_rows(x, W[:7])  # one block: BLAS does it at once

@@ -406,7 +406,8 @@ def data_options(p):
     p.add_argument("--train", help="a JSONL, CSV, TSV or text file: see minipeft/data/rows.py")
     p.add_argument("--eval", help="a file that chooses the best adapter; half of it, if there is no --test")
     p.add_argument("--test", help="a file that gives the score")
-    p.add_argument("--metric", choices=METRICS, help="of files (default: accuracy for labels, else chrf)")
+    about = f"of files: {', '.join(METRICS)} (default: accuracy for labels, else chrf)"
+    p.add_argument("--metric", choices=METRICS, metavar="METRIC", help=about)
 
 
 def out_option(p):

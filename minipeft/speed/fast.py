@@ -23,7 +23,7 @@ from ..ops import (  # noqa: F401 - as they are
     linear_backward,
 )
 
-FEW_ROWS, FEW_BYTES = 8, 1 << 21  # see `few_rows`; BLAS's threads share a block: this is for two of them
+FEW_ROWS, FEW_BYTES = 3, 1 << 21  # see `few_rows`
 HEAD_ROWS = 512  # rows of logits that exist at a time: enough for BLAS to run at full rate
 
 # ----------------------------------------------------------------------- a few rows times a large matrix
