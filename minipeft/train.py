@@ -257,7 +257,7 @@ def optimizer_step(model, optimizer, micro_batches, s, step, ranks=ALONE, stop=N
     Where the loss or a gradient is not finite, nothing is applied. Each rank runs its share of each batch.
     stop: the `StopAsked` of this rank; whether any rank has heard a signal travels with the sums. On a GPU
     loss and norm are fetched, in one transfer, when the update is under way: nothing waits between the
-    backward and the update.
+    backward and the update, but for several ranks, which fetch their sums there.
     """
     begin, loss, count, tokens, gradients = time.perf_counter(), 0.0, 0, 0, Gradients()
     stop, first_shard = stop or StopAsked(several=False), ranks.rank * model.num_shards
