@@ -153,3 +153,22 @@ def test_the_command(capsys, tmp_path):
 def test_a_published_name_needs_no_download():
     result = training_memory("random:distilgpt2", LoRA(r=8), 2, 8)
     assert result["parts_mb"]["parameters"]["in_all"] == pytest.approx(4 * 82.06, rel=0.01)
+
+
+@pytest.mark.parametrize("base", ["int8", "nf4", "bfloat16"])
+def test_a_base_in_another_form_is_counted_as_it_is_held(base):
+    plain, held = (predict(CONFIG, LoRA(r=2), pack(PAIRS), base=form)["parts"] for form in (None, base))
+    weights = model().weights
+    saved = nbytes(weights) - nbytes(model().held(base).weights)
+    assert plain["parameters"]["in_all"] - held["parameters"]["in_all"] == saved > 0
+    assert plain["optimiser state"] == held["optimiser state"]
+
+
+def test_weights_in_few_bits_cannot_train_and_a_base_that_is_given_up_is_not_counted():
+    with pytest.raises(InputError, match="nf4 and cannot train"):
+        predict(CONFIG, METHODS["full"], pack(PAIRS), base="nf4")
+    kept, gone = (
+        predict(CONFIG, METHODS["full"], pack(PAIRS), base_given_up=give_up)["parts"]["parameters"]["in_all"]
+        for give_up in (False, True)
+    )
+    assert kept == 2 * gone == 2 * nbytes(model().weights)

@@ -350,6 +350,11 @@ def model_options(p):
         "--tf32", action="store_true", help="on a GPU: products of float32 rounded to 10 bits, faster"
     )
     ops_option(p)
+    base_options(p)
+
+
+def base_options(p):
+    """--base, and --quantize."""
     held = p.add_mutually_exclusive_group()
     held.add_argument(
         "--base",
@@ -518,6 +523,7 @@ def memory_options(p):
     group.add_argument("--data", help="a file of rows: count its largest batch, instead of --length")
     group.add_argument("--dropout", type=finite, default=0.0, help="GPT-2's own")
     group.add_argument("--checkpointing", action="store_true", help="as `train` has it")
+    base_options(group)
 
 
 def server_options(p):

@@ -322,7 +322,7 @@ def info_command(args):
         return
     result = info.training_memory(
         args.folder, make_method(args.method, args.set), args.batch_size, args.length, args.labelled,
-        args.data, dropout=args.dropout, checkpointing=args.checkpointing,
+        args.data, args.base, dropout=args.dropout, checkpointing=args.checkpointing,
     )  # fmt: skip
     show(args, result, info.memory_in_words(result))
 

@@ -117,11 +117,12 @@ def shape_of(name):
     return read_config(folder / "config.json"), load_tokenizer(folder)
 
 
-def training_memory(name, method, batch_size, length, labelled=None, data=None, **options):
+def training_memory(name, method, batch_size, length, labelled=None, data=None, base=None, **options):
     """What `minipeft train` will take: see `memory.predict`, whose result this is, bytes in MB.
 
     name: see `shape_of`. The batch: batch_size sequences of `length` tokens, of which the last `labelled`
-    have a label; or the largest of the file `data`. options: dropout, checkpointing. Raises InputError where
+    have a label; or the largest of the file `data`. base: its form, as --base has it; of what MKL packs its
+    numbers are counted, not what MKL fills up. options: dropout, checkpointing. Raises InputError where
     something does not fit.
     """
     config, tokenizer = shape_of(name)
@@ -131,15 +132,16 @@ def training_memory(name, method, batch_size, length, labelled=None, data=None, 
         batch = largest_batch(pairs, batch_size)
     else:
         batch = uniform_batch(batch_size, length, labelled)
-    result = predict(config, method, batch, tokenizer=tokenizer, **options)
+    result = predict(config, method, batch, tokenizer=tokenizer, base=base, base_given_up=True, **options)
     mb = {part: {key: n / 1e6 for key, n in each.items()} for part, each in result.pop("parts").items()}
-    return {"model": name, "parts_mb": mb, "total_mb": result.pop("total") / 1e6} | result
+    return {"model": name, "base": base, "parts_mb": mb, "total_mb": result.pop("total") / 1e6} | result
 
 
 def memory_in_words(result):
     """`training_memory`'s result for a person: a table."""
+    held = f" in {result['base']}" if result["base"] else ""
     lines = [
-        f"{result['model']}: {result['trainable']:,} numbers train, on batches of "
+        f"{result['model']}{held}: {result['trainable']:,} numbers train, on batches of "
         f"{counted(result['sequences'], 'sequence')}, {counted(result['tokens'], 'token')}, "
         f"{result['labelled']} of them labelled; "
         f"threads: {result['threads']}",

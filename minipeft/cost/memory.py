@@ -35,8 +35,10 @@ from ..data.batches import batches, pack
 from ..errors import InputError
 from ..methods import Chain, Method
 from ..model import GPT2
+from ..speed.bases import into_form
 from ..speed.checkpointing import CHECKPOINTED
 from ..speed.parallel import num_threads
+from ..speed.quantized import check_can_train
 from ..step import PLACES
 
 
@@ -65,22 +67,28 @@ class Rehearsed:
     gradients: int
 
 
-def predict(config, method, batch, dropout=0.0, checkpointing=False, dtype="float32", tokenizer=None):
+def predict(
+    config, method, batch, dropout=0.0, checkpointing=False, dtype="float32", tokenizer=None, base=None,
+    base_given_up=False,
+):  # fmt: skip
     """The bytes that `minipeft.train` takes on a CPU where it takes most; `batch`: its largest.
 
+    base: the form of the base, as `GPT2.held` takes it. base_given_up: see `PeftModel.give_up_base`.
     -> {"parts": {part: {"in_all": bytes, "at_peak": bytes}}, "total": bytes at the peak, "where" that is, and
     how many "trainable" numbers, "sequences", "tokens", "labelled" ones and "threads" there are}.
     Raises InputError where the method or the batch does not fit a model of that shape.
     """
-    model = hollow(config, dtype, tokenizer)
+    plain = hollow(config, dtype, tokenizer)
+    model = in_form(plain, base)
     method = method if isinstance(method, Method) else Chain(method)
     check_sequences(batch.sequences, config, method.num_virtual_tokens)
     with np.errstate(all="ignore"), tracing():  # zeros: where a method divides by a norm, NaN does as well
         own = method.init(model, np.random.default_rng(0))
         tensors = {name: np.asarray(a, a.dtype if a.dtype.kind in "iu" else dtype) for name, a in own.items()}
         rebased = method.change_base(model.weights, tensors)
-        selected = {name: w for name, w in model.weights.items() if method.trains_base(name, config)}
-        step = model.step(
+        selected = {name: w for name, w in plain.weights.items() if method.trains_base(name, config)}
+        check_can_train(model.weights, selected)
+        step = model.with_weights(model.weights | rebased | selected).step(
             method=method, tensors=tensors, trains=frozenset(selected), grad_enabled=True, p_drop=dropout,
             dropout_seeds=[0],
         )  # fmt: skip
@@ -92,6 +100,8 @@ def predict(config, method, batch, dropout=0.0, checkpointing=False, dtype="floa
     trainable = [a for name, a in (tensors | selected).items() if method.optimizer_changes(name)]
     trains = sum(a.nbytes for a in trainable)
     parameters = sum(map(nbytes, (model.weights, tensors, rebased | selected)))
+    if base_given_up:
+        parameters -= nbytes({name: model.weights[name] for name in selected})
     gradients = max(each[-1].gradients for each in threads)
     peak = max(together(threads), Moment("clipping", 0, gradients, 0), key=lambda moment: moment.total)
     activations = sum(max(moment.activations for moment in each) for each in threads)
@@ -218,6 +228,18 @@ def hollow(config, dtype="float32", tokenizer=None):
     """A model that takes next to no room: zeros, which are no memory until written to, one array a shape."""
     arrays = {shape: np.zeros(shape, dtype) for shape in set(config.shapes().values())}
     return GPT2(config, {name: arrays[shape] for name, shape in config.shapes().items()}, tokenizer)
+
+
+def in_form(model, base):
+    """A hollow model with its base in this form: each shape is brought into it once."""
+    if base is None:
+        return model
+    make = into_form(base, model.config, model.weights["wte.weight"])
+    made = {}  # {(shape, is it the head's?): weight}
+    for name, W in model.weights.items():
+        key = W.shape, name == f"{model.config.head}.weight"
+        made[name] = made[key] = made[key] if key in made else make(name, W)
+    return model.with_weights({name: made[name] for name in model.weights})
 
 
 def uniform_batch(sequences, length, labelled=None):
