@@ -1,6 +1,5 @@
 """Generation: a KV cache, greedy decoding, sampling, beam search; any model with `step` (GPT2, PeftModel)."""
 
-from contextlib import nullcontext
 from copy import copy
 from dataclasses import replace
 from itertools import pairwise
@@ -13,9 +12,7 @@ from .config import check_sequences
 from .errors import InputError, SettingError
 from .layout import pack_ids
 from .settings import seeded
-from .speed.parallel import map_shards, num_shards, one_blas_thread
-
-ONE_THREAD_ROWS = 64  # new rows of a step, up to which BLAS has one thread
+from .speed.parallel import map_shards, num_shards
 
 
 class KVCache:
@@ -80,8 +77,7 @@ def next_logits(step, sequences, adapters=None):
     """Scores of the token after each sequence, (S, V).
 
     With a KV cache in `step`, `sequences` holds what is new since the last call, and the rest is there.
-    The sequences are dealt out to threads, which meet once a token. Of few rows BLAS has one thread: its own
-    wait for each other in a loop, in every product, and on a busy machine that takes longer than the product.
+    The sequences are dealt out to threads, which meet once a token; BLAS's own would meet in every product.
     """
 
     def some(part):
@@ -91,8 +87,7 @@ def next_logits(step, sequences, adapters=None):
 
     lengths = [len(s) for s in sequences]
     parts = neighbours(lengths, num_shards(step.weights["wte.weight"]))
-    with one_blas_thread() if sum(lengths) <= ONE_THREAD_ROWS else nullcontext():
-        scores = map_shards(some, parts)
+    scores = map_shards(some, parts)
     return scores[0] if len(scores) == 1 else np.concatenate(scores)  # on a GPU there is one part
 
 

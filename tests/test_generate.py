@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from every_site import EverySite
 from small import CONFIG, scramble, small_model, texts
-from threadpoolctl import threadpool_info
 
 from minipeft import GPT2, Full, InputError, LoRA, PeftModel
 from minipeft.app.pretrain import train_tokenizer
@@ -61,17 +60,6 @@ def test_the_number_of_threads_does_not_change_the_tokens(method, threads, monke
 )
 def test_neighbours_share_a_thread(lengths, n, parts):
     assert neighbours(lengths, n) == parts
-
-
-def test_a_token_for_one_prompt_has_one_thread_of_blas(monkeypatch):
-    peft, seen = model_with([]), []
-    monkeypatch.setenv("MINIPEFT_THREADS", "2")
-    number = lambda: {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
-    logits = lambda *_: seen.append(number()) or np.zeros((1, CONFIG.vocab_size))
-    monkeypatch.setattr("minipeft.generate.next_logits_of", logits)
-    before = number()
-    peft.generate_ids([[1, 2]], max_new_tokens=2)
-    assert seen == [{1}, {1}] and number() == before
 
 
 def test_greedy_takes_the_likeliest_token_of_the_logits():

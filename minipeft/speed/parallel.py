@@ -61,11 +61,6 @@ def limit_blas():
         _blas().limit(limits=num_threads(), user_api="blas")
 
 
-def one_blas_thread():
-    """A context in which BLAS has one thread."""
-    return _blas().limit(limits=1, user_api="blas")
-
-
 def map_shards(f, shards):
     """[f(shard), ...], in the shards' order whichever thread is first."""
     if len(shards) == 1:
@@ -75,5 +70,5 @@ def map_shards(f, shards):
         mkl.use_threads(1)  # MKL's number is each thread's own; these threads do nothing but shards
         return f(shard)
 
-    with one_blas_thread():
+    with _blas().limit(limits=1, user_api="blas"):
         return list(_pool(num_threads()).map(alone, shards))
