@@ -118,6 +118,7 @@ def test_loreft_edits_the_first_and_last_tokens_of_each_text(together, monkeypat
         return found
 
     monkeypatch.setattr(LoReFT, "rows", spy)
+    monkeypatch.setenv("MINIPEFT_THREADS", "1")  # all texts in one batch
     method = LoReFT(prefix_positions=3, suffix_positions=2, layers=(1,))
     peft = PeftModel(small_model(), [method, *together])
     P = 2 if together and isinstance(together[0], EverySite) else 0  # rows in front of each text

@@ -43,10 +43,10 @@ class Unseen:
 
 
 UNSEEN = {one.name: one for one in (
-    Unseen("B01", "Where the second text begins", "layout prepend_backward", "[a + s * P for", "[a for",
-           "What is s where there is one sequence?",
-           "The number of a sequence counts how many prefixes lie before it, and the first has none before "
-           "it. A batch of one is blind to all that is about several."),
+    Unseen("B01", "The rows that all share", "layout prepend_backward", "dx[front].sum(0)", "dx[front[0]]",
+           "Over what is the sum, and how many are there?",
+           "All sequences have the same rows in front, so what comes back to each is added up, and of one "
+           "sequence there is nothing to add. A batch of one is blind to all that is about several."),
     Unseen("B02", "A factor of one", "lora LoRA.linear_backward", "        dh *= self.scaling(name)\n", "",
            "What is s here?",
            "lora_alpha = r makes s = 1. No number of a check may be one that a multiplication leaves as it "
@@ -71,8 +71,8 @@ UNSEEN = {one.name: one for one in (
     Unseen("B07", "A branch that was not entered", "dora DoRA.linear_backward", "(dy - du).sum(0)",
            "(dy + du).sum(0)", "Under which settings does this line run?",
            "The line runs where biases train beside DoRA. A check says nothing of a line that did not run."),
-    Unseen("B08", "The rest of the answer", "layout prepend_backward", "dx[a + P : a + P + n]",
-           "dx[a : a + n]",
+    Unseen("B08", "The rest of the answer", "layout prepend_backward", "dx[text]",
+           "dx[text - P]",
            "Who reads the gradient of the text's embeddings?",
            "Under a prompt alone the text's rows are frozen, and their gradient is thrown away. It is "
            "formed rightly or wrongly with nobody to tell, until wte trains, too."),
