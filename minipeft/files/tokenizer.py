@@ -29,7 +29,9 @@ def load_tokenizer(folder):
             tokenizer = Tokenizer.from_str(bpe.to_str())
         else:
             return None
-    except Exception as error:  # `tokenizers` raises bare Exception
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # `tokenizers` raises bare Exception; a panic in Rust is not even that
         raise InputError(f"{folder}: the tokenizer's files cannot be read: {error}") from None
     add_tokens(tokenizer, folder)
     tokenizer.no_padding()
