@@ -7,9 +7,10 @@ import pytest
 
 SLOW = {  # files that take most of the time: `pytest -m "not slow"` leaves them out, and tests marked slow
     "test_build_notebooks", "test_compare", "test_compare_report", "test_corpus", "test_diagnose",
-    "test_exercises", "test_gpt2", "test_interop", "test_memory", "test_methods", "test_packed",
-    "test_puzzles", "test_reference", "test_register", "test_resume", "test_serve", "test_site",
-    "test_site_pages", "test_tiny", "test_tune_report", "test_typed",
+    "test_exercises", "test_gpt2", "test_hostile_files", "test_interop", "test_launches", "test_memory",
+    "test_methods", "test_packed", "test_puzzles", "test_ranks", "test_reference", "test_register",
+    "test_resume", "test_serve", "test_site", "test_site_pages", "test_tiny", "test_tune_report",
+    "test_typed",
 }  # fmt: skip
 
 
