@@ -1,16 +1,14 @@
-"""Where the sequences of a packed batch begin and end, and putting rows in front of each of them.
+"""Where the sequences of a packed batch begin and end.
 
 Outside attention a batch is one plain matrix: the tokens of all its sequences, one after another,
 without padding. A `Layout` says which rows belong together; the array itself does not know.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate, groupby
 
 import numpy as np
-
-from .backend import xp_of
 
 
 @dataclass(frozen=True)
@@ -82,44 +80,10 @@ class Layout:
         """The same rows, P positions later: what a prefix of P keys does to the text behind it."""
         return replace(self, starts=tuple(s + P for s in self.starts))
 
-
-def prepend(rows, x, layout):
-    r"""Put the same rows in front of every sequence: $x'_s = [\,rows\,; x_s\,]$.
-
-    rows (P, C), x (N, C) -> x' (N + S P, C) and its layout. Sequences that continue a KV cache have
-    their rows already and are left alone.
-    """
-    if not layout.fresh:
-        return x, layout
-    P = len(rows)
-    where, _, _ = in_front(xp_of(x), layout.lengths, P)
-    return xp_of(x).concatenate([rows, x])[where], replace(
-        layout,
-        lengths=tuple(n + P for n in layout.lengths),
-        virtual=tuple(v + P for v in layout.virtual),
-    )
-
-
-def prepend_backward(dx, P, layout):
-    """dx (N + S P, C) -> drows (P, C), summed over the sequences that shared the rows; dx (N, C).
-
-    layout: of the rows before `prepend`.
-    """
-    _, front, text = in_front(xp_of(dx), layout.lengths, P)
-    return dx[front].sum(0), dx[text]
-
-
-@lru_cache(maxsize=8)  # for all layers of a step the same: on a GPU they are moved there once
-def in_front(xp, lengths, P):
-    """P rows in front of each sequence. -> which row of [rows ; x] stands where (N + S P,), where the rows in
-    front stand (S, P), and where the text does (N,)."""
-    sequence = np.repeat(np.arange(len(lengths)), lengths)  # (N,)
-    text = np.arange(sum(lengths)) + P * (sequence + 1)
-    begins = np.cumsum([0, *lengths[:-1]]) + P * np.arange(len(lengths))  # (S,)
-    front = begins[:, None] + np.arange(P)
-    where = np.empty(front.size + len(text), dtype=np.int64)
-    where[front], where[text] = np.arange(P), P + np.arange(len(text))
-    return tuple(map(xp.asarray, (where, front, text)))
+    def longer(self, P):
+        """The same sequences, each with P virtual rows in front."""
+        lengths, virtual = (tuple(n + P for n in each) for each in (self.lengths, self.virtual))
+        return replace(self, lengths=lengths, virtual=virtual)
 
 
 def pack_ids(sequences, adapters=None):

@@ -190,6 +190,31 @@ def embedding_backward(dy, cache):
     return grads
 
 
+# ---------------------------------------------------------------- the same rows in front of every sequence
+
+
+def prepend(rows, x, layout):
+    r"""Put the same rows in front of every sequence: $x'_s = [\,rows\,; x_s\,]$  (Lester et al. 2021, §2).
+
+    rows (P, C), x (N, C), layout: of x -> x' (N + S P, C), and its layout. Sequences that continue a KV cache
+    have their rows already and are left alone.
+    """
+    if not layout.fresh:
+        return x, layout
+    pieces = [piece for a, b in layout.spans for piece in (rows, x[a:b])]
+    return xp_of(x).concatenate(pieces), layout.longer(len(rows))
+
+
+def prepend_backward(dx, P, layout):
+    """dx (N + S P, C) -> dx of the text (N, C), drows (P, C): the sum over the sequences, which share them.
+
+    layout: of the rows before `prepend`.
+    """
+    spans = layout.longer(P).spans
+    drows = sum(dx[a : a + P] for a, _ in spans)  # (P, C)
+    return xp_of(dx).concatenate([dx[a + P : b] for a, b in spans]), drows
+
+
 # --------------------------------------------------------------------------- language-model head and loss
 
 

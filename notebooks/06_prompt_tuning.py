@@ -14,7 +14,8 @@ import numpy as np
 import minipeft
 from minipeft import gpt2
 from minipeft.cost.flops import step_flops
-from minipeft.layout import Layout, prepend_backward
+from minipeft.layout import Layout
+from minipeft.ops import prepend_backward
 from minipeft.tasks import TASKS
 from minipeft.teaching import FROZEN, TRAINED, picture, show, site_map, to_scale
 
@@ -176,7 +177,7 @@ assert np.allclose(dE_long, slope(lambda: (joined() * d_all).sum(), E_))
 # from above, of unequal lengths, leave no room for a lucky answer.
 
 # %%
-dE, dx = prepend_backward(d_all, P, Layout.of(texts))  # the package's way
+dx, dE = prepend_backward(d_all, P, Layout.of(texts))  # the package's way
 print("dE", dE.shape, "dx", dx.shape)
 assert np.allclose(dE, dE_long) and len(dx) == sum(texts)
 

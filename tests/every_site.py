@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from minipeft.backend import like
-from minipeft.layout import prepend, prepend_backward
 from minipeft.methods.base import Method
 
 
@@ -47,11 +46,11 @@ class EverySite(Method):
     def embed(self, x, layout, step):
         if not layout.fresh:
             return x, layout, None
-        y, new = prepend(step.tensors[f"rows.{self.label}"], x, layout.shifted(self.P))
+        y, new = step.ops.prepend(step.tensors[f"rows.{self.label}"], x, layout.shifted(self.P))
         return y, new, layout
 
     def embed_backward(self, dx, cache, step):
-        drows, dx = prepend_backward(dx, self.P, cache)
+        dx, drows = step.ops.prepend_backward(dx, self.P, cache)
         return dx, {f"rows.{self.label}": drows}
 
     def linear_input(self, name, x, step):
@@ -79,14 +78,14 @@ class EverySite(Method):
         rows = like(k, np.concatenate([np.arange(end - n, end) for (_, end), n in ends]))
         k = k.copy()
         k[rows] += 0.1 * x
-        new_k, new_keys = prepend(step.tensors[f"{name}.key_{self.label}"], k, keys)
-        new_v, _ = prepend(step.tensors[f"{name}.value_{self.label}"], v, keys)
+        new_k, new_keys = step.ops.prepend(step.tensors[f"{name}.key_{self.label}"], k, keys)
+        new_v, _ = step.ops.prepend(step.tensors[f"{name}.value_{self.label}"], v, keys)
         return new_k, new_v, new_keys, (name, keys, rows)
 
     def keys_values_backward(self, dk, dv, cache, step):
         name, keys, rows = cache
-        dkey, dk = prepend_backward(dk, self.P, keys)
-        dvalue, dv = prepend_backward(dv, self.P, keys)
+        dk, dkey = step.ops.prepend_backward(dk, self.P, keys)
+        dv, dvalue = step.ops.prepend_backward(dv, self.P, keys)
         grads = {f"{name}.key_{self.label}": dkey, f"{name}.value_{self.label}": dvalue}
         return dk, dv, 0.1 * dk[rows], grads
 

@@ -23,14 +23,16 @@ from minipeft import (
     PeftModel,
     evaluate,
     gradcheck,
+    ops,
     pack,
     train,
 )
 from minipeft.backend import Generator, computes_not, like, synchronize, to_host, xp_for, xp_of
 from minipeft.cost.machine import gpu_memory
 from minipeft.gradcheck import TOLERANCE
-from minipeft.layout import Layout, prepend, prepend_backward
+from minipeft.layout import Layout
 from minipeft.optim import clip_grads
+from minipeft.speed import gpu
 
 CONFIG = replace(small.CONFIG, n_positions=64)  # room for the virtual tokens of any method
 CASES = CASES | {"every site": EverySite()}
@@ -134,9 +136,9 @@ def test_a_step_waits_for_the_device_only_to_read_loss_and_norm_when_the_update_
 
 def test_rows_in_front_are_those_of_the_host(cupy):
     x, rows, layout = np.arange(10.0).reshape(5, 2), np.ones((3, 2)), Layout.of((2, 3))
-    y, longer = prepend(cupy.asarray(rows), cupy.asarray(x), layout)
-    assert np.array_equal(y.get(), prepend(rows, x, layout)[0])
-    back, dx = prepend_backward(y, 3, layout)
+    y, longer = gpu.prepend(cupy.asarray(rows), cupy.asarray(x), layout)
+    assert np.array_equal(y.get(), ops.prepend(rows, x, layout)[0])
+    dx, back = gpu.prepend_backward(y, 3, layout)
     assert np.array_equal(back.get(), 2 * rows) and np.array_equal(dx.get(), x)
     assert np.array_equal(y[like(y, longer.text_rows)].get(), x)
 

@@ -5,6 +5,7 @@ float64; those for a GPU are given NumPy's arrays.
 """
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from small import small_model
 from minipeft import GPT2, InputError, LoRA, PeftModel
 from minipeft import ops as plain
 from minipeft.gradcheck import check_array
-from minipeft.layout import Layout, prepend, prepend_backward
+from minipeft.layout import Layout
 from minipeft.speed import fast, gpu
 
 RNG = np.random.default_rng(0)
@@ -169,22 +170,24 @@ def test_lm_loss_is_the_sum_of_the_labels_negative_log_probabilities(ops):
     assert np.allclose(-logprob, expected, rtol=1e-12) and np.array_equal(best, z.argmax(1))
 
 
-def test_prepend():
+def test_prepend(ops):
     layout = Layout.of((3, 1, 2))
     check_op(
-        lambda rows, x: (prepend(rows, x, layout)[0], None),
-        lambda dy, _: dict(zip(("rows", "x"), prepend_backward(dy, 2, layout), strict=True)),
+        lambda rows, x: (ops.prepend(rows, x, layout)[0], None),
+        lambda dy, _: dict(zip(("x", "rows"), ops.prepend_backward(dy, 2, layout), strict=True)),
         {"rows": array(2, 4), "x": array(6, 4)},
     )
 
 
-def test_prepend_puts_the_rows_in_front_of_every_sequence():
+def test_prepend_puts_the_rows_in_front_of_every_sequence(ops):
     rows, x = array(2, 4), array(6, 4)
-    y, layout = prepend(rows, x, Layout.of((4, 2)))
+    y, layout = ops.prepend(rows, x, Layout.of((4, 2)))
     assert np.array_equal(y, np.concatenate([rows, x[:4], rows, x[4:]]))
     assert layout.lengths == (6, 4) and layout.virtual == (2, 2)
     assert np.array_equal(layout.text_rows, [2, 3, 4, 5, 8, 9])
     assert np.array_equal(layout.positions, [0, 1, 2, 3, 4, 5, 0, 1, 2, 3])
+    cached = replace(Layout.of((4, 2)), fresh=False)  # the rows are in the KV cache
+    assert ops.prepend(rows, x, cached) == (x, cached)
 
 
 # ------------------------------------------------------------------------- every other one, its plain twin

@@ -48,7 +48,7 @@ def test_padding_and_truncation_of_an_earlier_use_are_off(changes, tiny, tmp_pat
 def test_a_file_on_which_the_library_panics_is_refused_in_one_line(tmp_path):
     """A panic in Rust is no Exception. This prefix of what continues a word is longer than any token."""
     model = json.loads((TINY / "tokenizer.json").read_text())["model"]
-    with pytest.raises(InputError, match="the tokenizer's files cannot be read: (range end|byte) index"):
+    with pytest.raises(InputError, match=r"the tokenizer's files cannot be read: (range end|byte) index"):
         load_tokenizer(folder_with(tmp_path, model=model | {"continuing_subword_prefix": "#" * 10}))
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ..layout import Layout, prepend, prepend_backward
+from ..layout import Layout
 from ..methods.embed.mlp import mlp, mlp_backward
+from ..ops import prepend, prepend_backward
 from .exercise import Call, Exercise, Wrong, different
 
 TOTAL = "N + S P"
@@ -95,14 +96,14 @@ def prompt_calls(v):
 
 
 def prompt_reference(v):
-    """By `layout.prepend`."""
+    """By `ops.prepend`."""
     layout = Layout.of(v.lengths)
-    dE, dx = prepend_backward(v.dy, v.P, layout)
+    dx, dE = prepend_backward(v.dy, v.P, layout)
     return {"x'": prepend(v.E, v.x, layout)[0], "dx": dx, "dE": dE}
 
 
 PROMPT = Exercise(
-    "12_prompt_tuning", "Prompt tuning: rows in front", 2, 20, ("04",), "minipeft/layout.py prepend",
+    "12_prompt_tuning", "Prompt tuning: rows in front", 2, 20, ("04",), "minipeft/ops.py prepend",
     ("prepend", "prepend_backward"),
     inputs="E (P, C), x (N, C), dy (N + S P, C)", outputs="x' (N + S P, C), dx (N, C), dE (P, C)",
     sizes=rows_sizes, prepare=rows_prepare, calls=prompt_calls, reference=prompt_reference,
@@ -135,10 +136,10 @@ def prefix_calls(v):
 
 
 def prefix_reference(v):
-    """By `layout.prepend`, as `PrefixTuning.keys_values`; the share is the softmax of P zeros beside s."""
+    """By `ops.prepend`, as `PrefixTuning.keys_values`; the share is the softmax of P zeros beside s."""
     layout = Layout.of(v.lengths)
-    dP_k, dK = prepend_backward(v.dy_k, v.P, layout)
-    dP_v, dV = prepend_backward(v.dy_v, v.P, layout)
+    dK, dP_k = prepend_backward(v.dy_k, v.P, layout)
+    dV, dP_v = prepend_backward(v.dy_v, v.P, layout)
     longer = {"K'": prepend(v.P_k, v.K, layout)[0], "V'": prepend(v.P_v, v.V, layout)[0]}
     share = np.exp(np.zeros(v.P)).sum() / np.exp(np.concatenate([np.zeros(v.P), v.s])).sum()
     return {**longer, "dK": dK, "dV": dV, "dP_k": dP_k, "dP_v": dP_v, "share": share}

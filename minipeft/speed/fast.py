@@ -21,6 +21,8 @@ from ..ops import (  # noqa: F401 - as they are
     layer_norm,
     layer_norm_backward,
     linear_backward,
+    prepend,
+    prepend_backward,
 )
 
 FEW_ROWS, FEW_BYTES = 3, 1 << 21  # see `few_rows`

@@ -7,6 +7,10 @@ Attention has no loop over sequences (padded.py), and what is elementwise, or a 
 Everything here runs on NumPy's arrays, too, and is tested there against its plain twin.
 """
 
+from functools import lru_cache
+
+import numpy as np
+
 from ..backend import xp_of
 from ..ops import (  # noqa: F401 - as they are
     embedding,
@@ -80,3 +84,30 @@ def lm_loss_backward(dloss, cache):
     x, W, dz, wants = cache
     dz = dz if dloss == 1 else dloss * dz
     return dz @ W if "x" in wants else None, {"weight": dz.T @ x} if "weight" in wants else {}
+
+
+def prepend(rows, x, layout):
+    """See `ops.prepend`. One indexing, for any number of sequences."""
+    if not layout.fresh:
+        return x, layout
+    where, _, _ = in_front(xp_of(x), layout.lengths, len(rows))
+    return xp_of(x).concatenate([rows, x])[where], layout.longer(len(rows))
+
+
+def prepend_backward(dx, P, layout):
+    """See `ops.prepend_backward`."""
+    _, front, text = in_front(xp_of(dx), layout.lengths, P)
+    return dx[text], dx[front].sum(0)
+
+
+@lru_cache(maxsize=8)  # for all layers of a step the same: they are moved to the device once
+def in_front(xp, lengths, P):
+    """P rows in front of each sequence. -> which row of [rows ; x] stands where (N + S P,), where the rows in
+    front stand (S, P), and where the text does (N,)."""
+    sequence = np.repeat(np.arange(len(lengths)), lengths)  # (N,)
+    text = np.arange(sum(lengths)) + P * (sequence + 1)
+    begins = np.cumsum([0, *lengths[:-1]]) + P * np.arange(len(lengths))  # (S,)
+    front = begins[:, None] + np.arange(P)
+    where = np.empty(front.size + len(text), dtype=np.int64)
+    where[front], where[text] = np.arange(P), P + np.arange(len(text))
+    return tuple(map(xp.asarray, (where, front, text)))

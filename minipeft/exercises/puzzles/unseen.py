@@ -43,8 +43,8 @@ class Unseen:
 
 
 UNSEEN = {one.name: one for one in (
-    Unseen("B01", "The rows that all share", "layout prepend_backward", "dx[front].sum(0)", "dx[front[0]]",
-           "Over what is the sum, and how many are there?",
+    Unseen("B01", "The rows that all share", "ops prepend_backward", "sum(dx[a : a + P] for a, _ in spans)",
+           "dx[:P]", "Over what is the sum, and how many are there?",
            "All sequences have the same rows in front, so what comes back to each is added up, and of one "
            "sequence there is nothing to add. A batch of one is blind to all that is about several."),
     Unseen("B02", "A factor of one", "lora LoRA.linear_backward", "        dh *= self.scaling(name)\n", "",
@@ -71,8 +71,8 @@ UNSEEN = {one.name: one for one in (
     Unseen("B07", "A branch that was not entered", "dora DoRA.linear_backward", "(dy - du).sum(0)",
            "(dy + du).sum(0)", "Under which settings does this line run?",
            "The line runs where biases train beside DoRA. A check says nothing of a line that did not run."),
-    Unseen("B08", "The rest of the answer", "layout prepend_backward", "dx[text]",
-           "dx[text - P]",
+    Unseen("B08", "The rest of the answer", "ops prepend_backward", "dx[a + P : b]",
+           "dx[a : b - P]",
            "Who reads the gradient of the text's embeddings?",
            "Under a prompt alone the text's rows are frozen, and their gradient is thrown away. It is "
            "formed rightly or wrongly with nobody to tell, until wte trains, too."),

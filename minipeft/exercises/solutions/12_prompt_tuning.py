@@ -14,7 +14,7 @@ one row, and there are two sequences of one row each.
     >>> dx.tolist(), grads["prompt_embeddings"].tolist()
     ([[0.0, 2.0], [0.0, 3.0]], [[6.0, 6.0]])
 
-In the package: minipeft/layout.py, prepend and prepend_backward.
+In the package: minipeft/ops.py, prepend and prepend_backward.
 """
 
 import numpy as np

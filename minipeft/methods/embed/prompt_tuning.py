@@ -15,7 +15,6 @@ import numpy as np
 
 from ...backend import like, to_host
 from ...errors import InputError, check_choice, counted
-from ...layout import prepend, prepend_backward
 from ..about import About
 from ..base import Method
 
@@ -69,13 +68,13 @@ class PromptTuning(Method):
 
     def embed(self, x, layout, step):
         """x (N, C) -> [E ; x_s] for each of the S sequences (N + S P, C)."""
-        y, longer = prepend(step.tensors[self.table], x, layout)
+        y, longer = step.ops.prepend(step.tensors[self.table], x, layout)
         return y, longer, layout if step.grad_enabled else None
 
     def embed_backward(self, dx, cache, step):
         """forward: every sequence has the same E in front, so dE is the sum over sequences."""
         layout = cache
-        dE, dx = prepend_backward(dx, self.num_virtual_tokens, layout)
+        dx, dE = step.ops.prepend_backward(dx, self.num_virtual_tokens, layout)
         return dx, {self.table: dE}
 
 

@@ -21,7 +21,6 @@ import numpy as np
 
 from ...backend import to_host, xp_of
 from ...errors import InputError, counted
-from ...layout import prepend, prepend_backward
 from ..about import About
 from ..base import Method
 from ..embed.mlp import init_mlp, mlp, mlp_backward
@@ -114,15 +113,15 @@ class PrefixTuning(Method):
     def keys_values(self, layer, k, v, key_layout, x, step):
         """k, v (N, C) -> [P_k ; k_s], [P_v ; v_s] for each of the S sequences (N + S P, C)."""
         name = f"h.{layer}.attn.keys_values"
-        longer_k, longer = prepend(step.tensors[f"{name}.prefix_key"], k, key_layout)
-        longer_v, _ = prepend(step.tensors[f"{name}.prefix_value"], v, key_layout)
+        longer_k, longer = step.ops.prepend(step.tensors[f"{name}.prefix_key"], k, key_layout)
+        longer_v, _ = step.ops.prepend(step.tensors[f"{name}.prefix_value"], v, key_layout)
         return longer_k, longer_v, longer, (name, key_layout) if step.grad_enabled else None
 
     def keys_values_backward(self, dk, dv, cache, step):
         """forward: every sequence has the same P_k, P_v in front, so theirs are sums over sequences."""
         name, key_layout = cache
-        dP_k, dk = prepend_backward(dk, self.num_virtual_tokens, key_layout)
-        dP_v, dv = prepend_backward(dv, self.num_virtual_tokens, key_layout)
+        dk, dP_k = step.ops.prepend_backward(dk, self.num_virtual_tokens, key_layout)
+        dv, dP_v = step.ops.prepend_backward(dv, self.num_virtual_tokens, key_layout)
         return dk, dv, None, {f"{name}.prefix_key": dP_k, f"{name}.prefix_value": dP_v}
 
     def without_encoder(self, tensors):
