@@ -114,6 +114,7 @@ def test_a_mixed_batch_gives_what_each_row_gives_alone(name):
         np.testing.assert_allclose(z, under(peft, name_, [ids])[0], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SHARING if name not in LAST_TOKENS])
 @pytest.mark.parametrize("options", [{}, {"use_cache": False}, {"num_beams": 2}], ids=str)
 def test_mixed_generation_is_that_of_each_row_alone(name, options):

@@ -36,6 +36,7 @@ def both_ways(peft, batch, **options):
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_loss_and_gradients_are_the_same_bit_for_bit(name, monkeypatch):
     """In two threads, with GPT-2's dropout and the method's own."""

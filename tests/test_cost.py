@@ -73,6 +73,7 @@ def test_the_multiplications_of_full_fine_tuning_are_all_counted():
     assert multiplications("full") == weights + head + attention
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SMALL if name != "full"])
 def test_every_methods_step_is_cheaper_than_full_fine_tuning(name):
     if name != "sparse":  # it forms every dW, and uses a few numbers of each

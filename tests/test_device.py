@@ -154,6 +154,7 @@ def test_logits_are_those_of_the_host(method, cupy):
     assert_same(found, true, cupy)
 
 
+@pytest.mark.slow
 @few_cases
 @pytest.mark.parametrize(
     "options",

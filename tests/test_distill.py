@@ -156,6 +156,7 @@ METHODS = {
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 
+@pytest.mark.slow
 @every_method
 def test_gradients_are_the_derivatives_of_the_mixed_loss(method):
     model = distilled(method, temperature=2.5, weight=0.6)
@@ -254,6 +255,7 @@ def test_dropout_is_the_students_alone():
 # ------------------------------------------------------------------------------------------------- training
 
 
+@pytest.mark.slow
 @every_method
 def test_training_brings_the_student_nearer_to_its_teacher_which_stays_as_it_is(method):
     model = distilled(method, dtype="float32", weight=0.9)

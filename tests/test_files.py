@@ -77,6 +77,7 @@ print(float(peft.logits([[1, 2, 3]])[0].sum()).hex())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["", "int8", "bfloat16", "float32"])
 def test_what_becomes_of_the_file_does_not_matter_to_who_has_read_it(base, tmp_path):
     """In a process of its own: a file that is mapped and then cut ends it by a signal."""
@@ -111,6 +112,7 @@ def test_a_base_that_is_brought_into_its_form_while_it_is_read_is_that_of_one_th
         GPT2.from_pretrained(folder, base="nf5")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads the memory in use as Linux has it")
 def test_there_is_one_whole_weight_at_a_time_while_a_quantised_base_is_read(tmp_path):
     """Of 50 MB there are 7 MB in 4 bits, the largest weight of 4 MB, and its norms and embeddings."""

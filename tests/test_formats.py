@@ -80,6 +80,7 @@ def in_order(config):
 # ----------------------------------------------------------------------------------- every method comes back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", LOGITS)
 @pytest.mark.parametrize("name", CASES)
 def test_saved_and_loaded_is_the_same(name, dtype, tmp_path):

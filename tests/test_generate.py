@@ -37,6 +37,7 @@ def test_batched_and_one_by_one_the_same_tokens(method):
     assert together == [peft.generate_ids([p], max_new_tokens=9)[0] for p in prompts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS, ids=str)
 @pytest.mark.parametrize("threads", ["1", "3"])
 def test_the_number_of_threads_does_not_change_the_tokens(method, threads, monkeypatch):

@@ -28,6 +28,7 @@ def draw(folder):
         return save(f, folder, "example")
 
 
+@pytest.mark.slow
 def test_the_same_data_give_the_same_pictures(tmp_path):
     for folder in ("one", "two"):
         assert draw(tmp_path / folder) == "example.svg"
@@ -50,6 +51,7 @@ def test_pictures_do_not_heed_or_change_the_settings_of_others(tmp_path):
     assert (tmp_path / "one" / "example.svg").read_bytes() == (tmp_path / "two" / "example.svg").read_bytes()
 
 
+@pytest.mark.slow
 def test_pictures_need_no_pyplot_and_no_display(tmp_path):
     code = (
         "import sys; from minipeft.reports.pictures import figure, save\n"

@@ -214,6 +214,7 @@ def test_fisher_information_is_not_taken_in_vain(monkeypatch):
         PeftModel(quantized_small(), Sparse(importance="fisher", examples=[([1], [2])]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(WORKING))
 def test_gradients_on_a_quantised_base_are_the_derivatives_of_the_loss(name, monkeypatch):
     """Along one line, p + t d of all tensors at once: the loss is a function of the number t."""
@@ -234,6 +235,7 @@ def test_gradients_on_a_quantised_base_are_the_derivatives_of_the_loss(name, mon
     assert check_array(loss, t, np.array([slope]), rng, elements=0) < TOLERANCE
 
 
+@pytest.mark.slow
 @each_kind
 def test_every_tensors_gradient_is_right(kind):
     peft = PeftModel(quantized_small(kind), [LoRA(r=2), BitFit(("ln_2",))])

@@ -41,6 +41,7 @@ def files(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before, after", list(permutations(FORMATS, 2)))
 def test_an_adapter_replaces_one_of_any_other_format(before, after, tmp_path):
     trained(CASES[before]).save_pretrained(tmp_path / "both")
