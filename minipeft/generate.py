@@ -19,14 +19,14 @@ class KVCache:
     """Keys and values of every layer for S sequences, each with room for `capacity` rows.
 
     k[layer], v[layer]: (S capacity, C); sequence s owns rows from s * capacity, and uses the first
-    lengths[layer, s]. What a method put in front (a prefix) is part of it.
+    lengths[layer, s]; the others are zeros. What a method put in front (a prefix) is part of it.
     """
 
     def __init__(self, config, S, capacity, like_array):
         xp, shape = xp_of(like_array), (S * capacity, config.n_embd)
         self.capacity = capacity
-        self.k = [xp.empty(shape, like_array.dtype) for _ in range(config.n_layer)]
-        self.v = [xp.empty(shape, like_array.dtype) for _ in range(config.n_layer)]
+        self.k = [xp.zeros(shape, like_array.dtype) for _ in range(config.n_layer)]
+        self.v = [xp.zeros(shape, like_array.dtype) for _ in range(config.n_layer)]
         self.lengths = np.zeros((config.n_layer, S), int)
 
     def append(self, layer, k, v, layout):

@@ -251,6 +251,27 @@ LENGTHS = {  # of queries and of keys
     "a decode step": ((1, 1, 1), (9, 2, 5)),
 }
 
+CACHES = {
+    "alike": (4, 4, 4),
+    "ragged": (9, 3, 7),
+    "very ragged": (9, 1, 1),
+    "one": (5,),
+}  # keys in a KV cache
+
+
+@pytest.mark.parametrize("room", [0, 3])
+@pytest.mark.parametrize("keys", CACHES.values(), ids=CACHES)
+@faster
+def test_attention_of_a_decode_step_is_that_of_each_sequence(other, keys, room):
+    """Each sequence has the same number of rows in the cache, and those that it does not use are zeros."""
+    S, capacity = len(keys), max(keys) + room
+    spans = tuple((s * capacity, s * capacity + n) for s, n in enumerate(keys))
+    q, used = array(S, 12), np.concatenate([np.arange(*span) for span in spans])
+    k, v = np.zeros((2, S * capacity, 12))
+    k[used], v[used] = array(len(used), 12), array(len(used), 12)
+    one, two = (m.attention(q, k, v, Layout.of((1,) * S).spans, spans, 3)[0] for m in (plain, other))
+    assert np.allclose(one, two, rtol=1e-12, atol=1e-12)
+
 
 @pytest.mark.parametrize("queries, keys", LENGTHS.values(), ids=LENGTHS)
 def test_attention_over_one_padded_block_is_that_of_each_sequence(queries, keys):

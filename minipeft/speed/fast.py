@@ -1,8 +1,8 @@
 r"""Operations of ops.py that can be had faster on a CPU: the same names and arguments; `step.ops` chooses.
 
 Each is tested against its plain twin in float64, and each has won more than it costs to read it: what it
-brought, on GPT-2 small, is in docs/performance.md. All others are the plain ones. (Layer norm and attention
-in place and in blocks of rows brought nothing: they are plain.)
+brought, on GPT-2 small, is in docs/performance.md. All others are the plain ones. (Layer norm, and attention
+in training, in place and in blocks of rows brought nothing: they are plain.)
 """
 
 import numpy as np
@@ -11,7 +11,6 @@ from .. import ops
 from ..ops import (  # noqa: F401 - as they are
     GELU_A,
     GELU_K,
-    attention,
     attention_backward,
     attention_weights,
     dropout,
@@ -27,6 +26,27 @@ from ..ops import (  # noqa: F401 - as they are
 
 FEW_ROWS, FEW_BYTES = 3, 1 << 21  # see `few_rows`
 HEAD_ROWS = 512  # rows of logits that exist at a time: enough for BLAS to run at full rate
+
+# --------------------------------------------------------------------------- one query for each sequence
+
+
+def attention(q, k, v, q_spans, k_spans, H, p_drop=0.0, rng=None, wants=frozenset()):
+    """See `ops.attention`. A decode step has one query for each sequence of a KV cache: one product for all.
+
+    The keys are read where they lie in the cache, up to the end of the longest sequence.
+    """
+    (S, C), room = q.shape, len(k) // len(q)  # rows of the cache for each sequence
+    begins, ends = [c for c, _ in k_spans], [d - c for c, d in k_spans]
+    n, D = max(ends), C // H
+    one_query_each = len(q_spans) == S and begins == [s * room for s in range(S)]
+    if wants or not one_query_each or 2 * sum(ends) < S * n:  # of very different lengths: one by one
+        return ops.attention(q, k, v, q_spans, k_spans, H, p_drop, rng, wants)
+    blocks_k, blocks_v = (each.reshape(S, room, H, D)[:, :n] for each in (k, v))  # (S, n, H, D)
+    s = q.reshape(S, H, 1, D) @ blocks_k.transpose(0, 2, 3, 1) * D**-0.5  # (S, H, 1, n)
+    if min(ends) < n:  # past the end of a sequence its room is empty, and nobody sees it
+        s += np.where(np.arange(n) < np.array(ends)[:, None], 0, -np.inf).astype(s.dtype)[:, None, None]
+    return (ops.softmax(s) @ blocks_v.transpose(0, 2, 1, 3)).reshape(S, C), None
+
 
 # ----------------------------------------------------------------------- a few rows times a large matrix
 
