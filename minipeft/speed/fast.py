@@ -8,6 +8,7 @@ in training, in place and in blocks of rows brought nothing: they are plain.)
 import numpy as np
 
 from .. import ops
+from ..backend import xp_of
 from ..ops import (  # noqa: F401 - as they are
     GELU_A,
     GELU_K,
@@ -140,19 +141,22 @@ def in_chunks(loss, loss_backward):
     """
 
     def chunked(x, *rows, wants=frozenset(), **shared):
-        total, dx, dW = 0.0, np.empty_like(x) if "x" in wants else None, None
+        total, dx, dW = None, xp_of(x).empty_like(x) if "x" in wants else None, None
         for i in range(0, len(x), HEAD_ROWS):
             part = slice(i, i + HEAD_ROWS)
             some, cache = loss(x[part], *(a[part] for a in rows), wants=wants, **shared)
-            total = total + some
+            total = some if total is None else total + some
             if not wants:
                 continue
             dx_part, own = loss_backward(1, cache)
             if dx is not None:
                 dx[part] = dx_part
             if "weight" in wants:
-                dW = own["weight"] if dW is None else np.add(dW, own["weight"], out=dW)
-        return np.asarray(total), (dx, dW)
+                if dW is None:
+                    dW = own["weight"]
+                else:
+                    dW += own["weight"]
+        return xp_of(x).zeros(()) if total is None else total, (dx, dW)
 
     def chunked_backward(dloss, cache):
         dx, dW = cache
@@ -177,4 +181,4 @@ def lm_scores(x, W, labels):
     starts = range(0, len(x), HEAD_ROWS)
     parts = [ops.lm_scores(x[i : i + HEAD_ROWS], W, labels[i : i + HEAD_ROWS]) for i in starts]
     logprob, best = zip(*parts, strict=True) if parts else ([x[:, 0]], [labels])
-    return np.concatenate(logprob), np.concatenate(best)
+    return xp_of(x).concatenate(logprob), xp_of(x).concatenate(best)

@@ -15,13 +15,12 @@ from ..backend import xp_of
 from ..ops import (  # noqa: F401 - as they are
     embedding,
     embedding_backward,
-    in_chunks,
     linear,
     linear_backward,
     lm_logits,
-    lm_scores,
 )
 from . import kernels
+from .fast import in_chunks, lm_scores  # noqa: F401 - some rows of logits at a time, as on a CPU
 from .padded import (  # noqa: F401 - attention, and the dropout in it
     attention,
     attention_backward,
@@ -65,7 +64,12 @@ def gelu_backward(dy, cache):
 
 
 def lm_loss(x, W, labels, wants=frozenset()):
-    """See `ops.lm_loss`. The loss is the end of the network, so dz is formed here at once."""
+    """See `ops.lm_loss`; rows go through in chunks."""
+    return _lm_loss(x, labels, W=W, wants=wants)
+
+
+def lm_loss_of(x, labels, W, wants=frozenset()):
+    """Of a chunk. The loss is the end of the network, so dz is formed here at once."""
     xp, z = xp_of(x), x @ W.T  # (M, V)
     top = z.max(1, keepdims=True)  # (M, 1)
     total = kernels.sum_exp(z, top)  # (M, 1)
@@ -77,13 +81,14 @@ def lm_loss(x, W, labels, wants=frozenset()):
     return loss, (x, W, dz, wants)
 
 
-def lm_loss_backward(dloss, cache):
+def lm_loss_of_backward(dloss, cache):
     """See `ops.lm_loss_backward`."""
-    if cache is None:
-        return None, {}
     x, W, dz, wants = cache
     dz = dz if dloss == 1 else dloss * dz
     return dz @ W if "x" in wants else None, {"weight": dz.T @ x} if "weight" in wants else {}
+
+
+_lm_loss, lm_loss_backward = in_chunks(lm_loss_of, lm_loss_of_backward)
 
 
 def prepend(rows, x, layout):
