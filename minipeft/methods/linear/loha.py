@@ -43,7 +43,7 @@ class LoHa(Method):
     """
 
     about = About(
-        "loha", recipe=("r=2", "alpha=4", "target_modules=all-linear"), learning_rate=3e-2,
+        "loha", recipe=("r=2", "alpha=4", "target_modules=all-linear"), learning_rate=2e-2,
         section="updates", whole_update=True, small={"r": 2, "alpha": 3},
     )  # fmt: skip
 

@@ -35,7 +35,7 @@ class LoRA(Method):
     """
 
     about = About(
-        "lora", recipe=("r=4", "lora_alpha=8", "target_modules=all-linear"), learning_rate=1e-2,
+        "lora", recipe=("r=4", "lora_alpha=8", "target_modules=all-linear"), learning_rate=6e-3,
         section="updates", peft_type="LORA", factors=(("lora_A",), ("lora_B",)),
         small={"r": 2, "lora_alpha": 3},
     )  # fmt: skip

@@ -31,7 +31,7 @@ class VeRA(Method):
     """
 
     about = About(
-        "vera", recipe=("r=64", "target_modules=all-linear"), learning_rate=1e-1, section="updates",
+        "vera", recipe=("r=64", "target_modules=all-linear"), learning_rate=6e-2, section="updates",
         peft_type="VERA", small={"r": 5, "target_modules": "all-linear"},
     )  # fmt: skip
 

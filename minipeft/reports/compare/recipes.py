@@ -7,7 +7,7 @@ from ...methods.named import method_class
 
 LORA = METHODS["lora"].about
 # Each method says its own: settings by which it trains 3 % of the embedded model or less where it can be that
-# small, and a rate that did well in short runs on data-to-text, on an earlier state of the model.
+# small, and a rate that did best on validation rows of several tasks: benchmarks/recipes.md.
 RECIPES = {
     **{name: cls.about for name, cls in METHODS.items() if cls.about.compared},
     "lora_random": LORA,  # LoRA on the model's shape with random weights
