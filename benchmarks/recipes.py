@@ -5,7 +5,8 @@
 
 Each method is trained on each task with its present rate (`about.learning_rate`) times each factor, and
 scored on validation rows: no test row has a part in it. A run is one thread's work, so the runs go side by
-side, and one that is in recipes.json already is not repeated while the model is the same.
+side, and one that is in recipes.json already is not repeated while the model is the same. What earlier states
+of the model gave stays in the table, apart.
 
 Chosen is the rate with the highest mean score over all tasks and lengths: one rate that is good everywhere,
 not the best on one task. Means that differ by less than TIE count as equal; of equal rates the largest, which
@@ -48,27 +49,25 @@ def main():
     args = parser.parse_args()
     os.environ |= {"MINIPEFT_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of the workers, which start anew
     path = args.out / "recipes.json"
-    known = read_json(path) if path.is_file() else {}
-    model = content_of_files([MODEL])
-    if known.get("model") != model:
-        known = {"model": model, "scores": {}}
+    states = read_json(path) if path.is_file() else {}  # {content of the model: {run: score}}, oldest first
+    scores = states.setdefault(content_of_files([MODEL]), {})
     wanted = [
         (task, name, float(f"{float(factor) * recipe_of(name)[1]['learning_rate']:.1g}"), int(steps))
         for steps, task, factor, name in product(
             args.steps.split(","), args.tasks.split(","), args.factors.split(","), args.methods.split(",")
         )
     ]
-    missing = [run for run in wanted if key(*run) not in known["scores"]]
+    missing = [run for run in wanted if key(*run) not in scores]
     with ProcessPoolExecutor(args.jobs, get_context("spawn")) as workers:
         running = {workers.submit(score, *run): run for run in missing}
         for number, done in enumerate(as_completed(running), 1):
-            known["scores"][key(*running[done])] = done.result()
-            write_json(path, known)
+            scores[key(*running[done])] = done.result()
+            write_json(path, states)
             print(
                 f"{number} of {len(missing)}: {key(*running[done])} {100 * done.result():.1f} %", flush=True
             )
     with atomic(args.out / "recipes.md") as temporary:
-        Path(temporary).write_text(page(known["scores"]), encoding="utf-8")
+        Path(temporary).write_text(page(states), encoding="utf-8")
 
 
 def key(task, name, rate, steps):
@@ -106,25 +105,35 @@ def table(scores):
 def chosen(rates):
     """The rate with the highest mean score, or the largest of those that tie with it.
 
-    A rate that was not tried wherever another was has no part in it.
+    A rate that was not tried wherever another was has no part in it. None where fewer than two have.
     """
     everywhere = set.union(*(set(at) for at in rates.values()))
     means = {rate: mean(at.values()) for rate, at in rates.items() if set(at) == everywhere}
-    return max(rate for rate in means if means[rate] > max(means.values()) - TIE) if means else None
+    return max(rate for rate in means if means[rate] > max(means.values()) - TIE) if len(means) > 1 else None
 
 
-def page(scores):
-    """recipes.md: for each method a row for each rate, a column for each task and length."""
-    rates = table(scores)
-    places = sorted({place for at in rates.values() for of in at.values() for place in of}, key=str)
+def page(states):
+    """recipes.md: a table for each state of the model, the newest first."""
     lines = [
         "# The learning rates of `minipeft compare`, and what they were chosen from", "",
         "Written by `python benchmarks/recipes.py`; never edited by hand. Scores in % on validation rows; no",
         f"test row is one of them. One seed, {SCORED} rows: three points mean nothing. In bold",
-        "the rate with the highest mean, or the largest of those that tie with it.", "",
+        "the rate with the highest mean, or the largest of those that tie with it, among those that were",
+        "tried wherever another was. A method's rate is the first one in bold.",
+    ]  # fmt: skip
+    titles = ["The embedded model as it is", *["An earlier state of it"] * (len(states) - 1)]
+    for title, scores in zip(titles, reversed(states.values()), strict=True):
+        lines += ["", f"## {title}", "", *rows(table(scores))]
+    return "\n".join([*lines, ""])
+
+
+def rows(rates):
+    """The lines of a table: for each method a row for each rate, a column for each task and length."""
+    places = sorted({place for at in rates.values() for of in at.values() for place in of}, key=str)
+    lines = [
         "| method | rate | mean | " + " | ".join(f"{task}, {steps}" for task, steps in places) + " |",
         "|---|---:|---:|" + "---:|" * len(places),
-    ]  # fmt: skip
+    ]
     for name, of in rates.items():
         best = chosen(of)
         for rate, at in sorted(of.items()):
@@ -133,7 +142,7 @@ def page(scores):
             lines.append(
                 f"| {name} | {mark}{rate:g}{mark} | {100 * mean(at.values()):.1f} | {' | '.join(cells)} |"
             )
-    return "\n".join([*lines, ""])
+    return lines
 
 
 if __name__ == "__main__":

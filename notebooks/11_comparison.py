@@ -30,7 +30,7 @@ print(repr(test[0]["prompt"]), "->", repr(test[0]["completion"]))
 
 # %% [markdown]
 # The task: numbers, dates and times from English to German or French. The test rows hold combinations that training never shows. Each method
-# comes with a recipe: its settings, and a learning rate that did well in short runs on another task.
+# comes with a recipe: its settings, and a learning rate that did best on validation rows of several tasks.
 
 
 # %%

@@ -25,7 +25,7 @@ class MAM(Chain):
     """
 
     about = About(
-        "mam", learning_rate=2e-3, adapterhub=True,
+        "mam", learning_rate=7e-4, adapterhub=True,
         small={
             "prefix_tuning": PrefixTuning(3, True, 5), "adapter": ParallelAdapter(non_linearity="gelu_new")
         },

@@ -44,7 +44,7 @@ class PrefixTuning(Method):
     """
 
     about = About(
-        "prefix_tuning", learning_rate=6e-2, peft_type="PREFIX_TUNING", small={"num_virtual_tokens": 3}
+        "prefix_tuning", learning_rate=1e-1, peft_type="PREFIX_TUNING", small={"num_virtual_tokens": 3}
     )
 
     num_virtual_tokens: int = 20

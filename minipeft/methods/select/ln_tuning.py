@@ -21,7 +21,7 @@ class LNTuning(Selection):
     Defaults and names as in Hugging Face PEFT.
     """
 
-    about = About("ln_tuning", learning_rate=6e-2, peft_type="LN_TUNING")
+    about = About("ln_tuning", learning_rate=4e-2, peft_type="LN_TUNING")
 
     target_modules: tuple[str, ...] | str = ("ln_1", "ln_2", "ln_f")
 
