@@ -49,8 +49,10 @@ def main():
     args = parser.parse_args()
     os.environ |= {"MINIPEFT_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of the workers, which start anew
     path = args.out / "recipes.json"
-    states = read_json(path) if path.is_file() else {}  # {content of the model: {run: score}}, oldest first
-    scores = states.setdefault(content_of_files([MODEL]), {})
+    states, model = read_json(path) if path.is_file() else [], content_of_files([MODEL])
+    if not states or states[0]["model"] != model:
+        states.insert(0, {"model": model, "scores": {}})  # the newest first
+    scores = states[0]["scores"]
     wanted = [
         (task, name, float(f"{float(factor) * recipe_of(name)[1]['learning_rate']:.1g}"), int(steps))
         for steps, task, factor, name in product(
@@ -122,8 +124,8 @@ def page(states):
         "tried wherever another was. A method's rate is the first one in bold.",
     ]  # fmt: skip
     titles = ["The embedded model as it is", *["An earlier state of it"] * (len(states) - 1)]
-    for title, scores in zip(titles, reversed(states.values()), strict=True):
-        lines += ["", f"## {title}", "", *rows(table(scores))]
+    for title, state in zip(titles, states, strict=True):
+        lines += ["", f"## {title}", "", *rows(table(state["scores"]))]
     return "\n".join([*lines, ""])
 
 
