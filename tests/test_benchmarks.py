@@ -13,6 +13,7 @@ from minipeft import GPT2Config, InputError
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import batches
 import growth
+import recipes
 import results
 import targets
 
@@ -125,3 +126,14 @@ def test_growth_has_a_picture(tmp_path):
 def test_a_point_that_does_not_fit_the_model_is_refused():
     with pytest.raises(InputError, match="100 virtual \\+ 64 tokens do not fit"):
         growth.measure("prefix", (100,), CONFIG, Namespace(device="cpu", rounds=1))
+
+
+def test_each_methods_rate_is_the_first_that_the_sweep_chose():
+    """And the table is that of the scores."""
+    states, rates = json.loads((recipes.HERE / "recipes.json").read_text()), {}
+    for state in states:
+        for name, of in recipes.table(state["scores"]).items():
+            if rate := recipes.chosen(of):
+                rates.setdefault(name, rate)
+    assert rates == {name: recipes.RECIPES[name].learning_rate for name in recipes.METHODS}
+    assert (recipes.HERE / "recipes.md").read_text(encoding="utf-8") == recipes.page(states)
