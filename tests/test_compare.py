@@ -77,7 +77,7 @@ def test_each_run_is_an_ordinary_command(tmp_path, started):
     assert option(lora, "method") == option(random, "method") == "lora"
     assert option(lora, "model") == "weights/tiny" and option(random, "model") == "random:weights/tiny"
     assert [word for word in lora.words if "=" in word] == list(LoRA.about.recipe)
-    given = {"steps": "50", "batch-size": "4", "learning-rate": "0.01", "warmup-steps": "10", "seed": "0"}
+    given = {"steps": "50", "batch-size": "4", "learning-rate": "0.006", "warmup-steps": "10", "seed": "0"}
     assert {name: option(lora, name) for name in given} == given
     assert option(lora, "out") == str(lora.folder) == str(tmp_path / "data-to-text" / "lora" / "seed-0")
     assert lora.command.startswith("minipeft train --method lora --model weights/tiny ")
