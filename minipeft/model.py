@@ -24,7 +24,7 @@ class GPT2:
     """A GPT-2: its configuration, its parameters by checkpoint name, its tokenizer (or None).
 
     beside: {file: text} of what else its folder says to other software; saved again as it is.
-    ops: "fast" or "plain", the operations that it computes with: see speed/choose.py.
+    ops: "fast", "plain" or "bfloat16", the operations that it computes with: see speed/choose.py.
     The arrays may be read-only: those that are read from a file are.
     """
 
@@ -177,7 +177,7 @@ def load_model(spec, dtype="float32", device="cpu", base=None, ops="fast"):
     """A folder or published name, as `GPT2.from_pretrained` takes it, or "random:" and one of those.
 
     "random:gpt2" has that shape, "random:weights/tiny" that folder's shape and tokenizer. base: as
-    `GPT2.held` takes it. ops: "fast" or "plain", as `GPT2` takes it.
+    `GPT2.held` takes it. ops: as `GPT2` takes it.
     """
     if not spec.startswith("random:"):
         return GPT2.from_pretrained(spec, dtype=dtype, device=device, ops=ops, base=base)

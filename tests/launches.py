@@ -26,8 +26,9 @@ def texts(S):
 def counted(counter):
     """{"lora, training, 8": launches of a step, ...}.  counter: `reset()`, and `total()` since then."""
     model, counts = GPT2.random(CONFIG, device="cuda"), {}
-    for name, method in METHODS.items():
-        peft = PeftModel(model, method)
+    rounded = GPT2.random(CONFIG, device="cuda", ops="bfloat16").packed("bfloat16")
+    models = {name: PeftModel(model, method) for name, method in METHODS.items()}
+    for name, peft in (models | {"lora in bfloat16": PeftModel(rounded, METHODS["lora"])}).items():
         for S in SEQUENCES:
             batch = pack([(ids[:2], ids[2:]) for ids in texts(S)])
             for kind, dropout in (("training", 0.0), ("training with dropout", 0.1)):
@@ -38,7 +39,7 @@ def counted(counter):
                 counts[f"{name}, {kind}, {S}"] = counter.total()
         for S in SEQUENCES:
             counts[f"{name}, decoding, {S}"] = of_a_token(peft, texts(S), counter)
-    peft = PeftModel(model, METHODS["lora"])
+    peft = models["lora"]
     peft.add_adapter("prefix", METHODS["prefix"])
     for S in SEQUENCES:
         mixed = peft.mixed(["default"] * S + ["prefix"] * S)

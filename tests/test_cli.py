@@ -71,7 +71,7 @@ def test_every_command_that_takes_a_model_takes_ops(capsys):
     for command in sorted(MODEL_COMMANDS | {"tune-report"}):
         with pytest.raises(SystemExit):
             main([command, "--help"])
-        assert "--ops {plain,fast}" in capsys.readouterr().out, command
+        assert "--ops {plain,fast,bfloat16}" in capsys.readouterr().out, command
 
 
 def test_ops_chooses_the_operations_and_not_the_numbers(folder, tmp_path, capsys, monkeypatch):
@@ -105,7 +105,7 @@ def test_a_model_is_made_with_ops_however_it_is_made(folder):
     ]
     assert all(model.step().ops is plain for model in made)
     assert GPT2.from_pretrained(folder).step().ops is fast
-    with pytest.raises(InputError, match="ops 'slow' is not known: choose from plain, fast"):
+    with pytest.raises(InputError, match="ops 'slow' is not known: choose from plain, fast, bfloat16"):
         GPT2.random(CONFIG, ops="slow").step()
 
 

@@ -67,7 +67,7 @@ def test_a_measurement_that_fails_is_told_with_its_traceback(tmp_path, monkeypat
     """There is no GPU, so none can be measured: every row says why."""
     monkeypatch.setattr(sys, "argv", ["on_gpu.py", str(tmp_path), "--sizes", "gpt2", "--batches", "8"])
     monkeypatch.setattr(on_gpu, "missing", lambda: "torch")
-    monkeypatch.setattr(on_gpu, "FORMS", {"minipeft": ("tf32",), "pytorch": ("bfloat16",)})
+    monkeypatch.setattr(on_gpu, "FORMS", ("bfloat16",))
     if "cupy" in sys.modules or shutil.which("nvidia-smi"):
         pytest.skip("there may be a GPU here")
     with pytest.raises(SystemExit, match="nothing could be measured"):

@@ -27,6 +27,7 @@ def positive(*shape):
 LAST, KEY = np.array([[0, 1, 2], [2, 3, 4]])[:, None, :, None], np.arange(5)  # S 2, T 3, K 5
 SCORES, ROWS = normal(2, 4, 3, 5), normal(6, 300)
 ARGUMENTS = {  # of each kernel; floats of the type that is tested, integers as they are
+    "upper_half": (RNG.integers(0, 2**32, 2000, dtype="uint32"),),
     "pick": (normal(7, 12), np.array([[3], [-1], [6]]), np.array([0, 11, 5])),
     "variance": (ROWS, ROWS.mean(1, keepdims=True)),
     "normed": (ROWS, normal(6, 1), positive(6, 1), normal(300), normal(300), 1e-5),

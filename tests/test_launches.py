@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ON_HOST = ROOT.parent / "shared" / "cupy_on_host"  # not part of the project
 MOST = {"training": 1100, "training with dropout": 1100, "decoding": 450}
+BFLOAT16 = 20  # more: what goes into a product is rounded first
 MIXED = 350  # more for a second adapter in a batch: it has operations of its own, and its rows are joined
 
 
@@ -38,7 +39,8 @@ def test_the_launches_of_a_step_are_few_whatever_the_number_of_sequences(counts)
     for name, n in counts.items():
         method, kind, _ = name.split(", ")
         steps.setdefault((method, kind), []).append(n)
-    assert len(steps) == 10
+    assert len(steps) == 13
     for (method, kind), each in steps.items():
         assert each == sorted(each, reverse=True), (method, kind, each)  # more sequences, no more launches
-        assert 0 < each[0] <= MOST[kind] + MIXED * (method == "mixed"), (method, kind, each)
+        more = {"mixed": MIXED, "lora in bfloat16": BFLOAT16}.get(method, 0)
+        assert 0 < each[0] <= MOST[kind] + more, (method, kind, each)

@@ -15,7 +15,7 @@ from minipeft import GPT2, InputError, LoRA, PeftModel
 from minipeft import ops as plain
 from minipeft.gradcheck import check_array
 from minipeft.layout import Layout
-from minipeft.speed import fast, gpu
+from minipeft.speed import fast, gpu, mixed_precision
 
 RNG = np.random.default_rng(0)
 ALL = frozenset({"x", "weight", "bias"})
@@ -293,8 +293,8 @@ def test_rows_of_a_kv_cache_that_belong_to_no_sequence_are_not_seen():
     assert np.allclose(gpu.attention(*args)[0], plain.attention(*args)[0], rtol=1e-12)
 
 
-@faster
-def test_every_operation_has_both_forms_with_the_same_arguments(other):
+@pytest.mark.parametrize("other", [fast, gpu, mixed_precision], ids=["fast", "gpu", "bfloat16"])
+def test_every_operation_has_all_forms_with_the_same_arguments(other):
     public = {
         name for name, f in vars(plain).items() if inspect.isfunction(f) and f.__module__ == plain.__name__
     }

@@ -33,7 +33,8 @@ from minipeft.files.content import content_of
 from minipeft.model import load_model
 from minipeft.reports.tune_report.run_folder import read_run
 from minipeft.speed import mkl, packed
-from minipeft.speed.packed import BFloat16, Packed, PackedBFloat16, floats, rounded
+from minipeft.speed.bfloat16 import BFloat16, floats, rounded
+from minipeft.speed.packed import Packed, PackedBFloat16
 from minipeft.speed.parallel import map_shards
 from minipeft.speed.quantized import Held, dequantized
 from minipeft.tasks import data_to_text
@@ -96,6 +97,8 @@ def test_what_is_no_number_stays_none():
     a = np.array([np.inf, -np.inf, np.nan, -np.nan, 3.4e38], "float32")
     with np.errstate(all="ignore"):
         assert np.array_equal(floats(rounded(a)), [np.inf, -np.inf, np.nan, np.nan, np.inf], equal_nan=True)
+    all_nan = np.array([0x7FFFFFFF, 0x7FFF8000, 0xFFFFFFFF, 0x7F800001], "uint32")  # the first is a GPU's
+    assert np.isnan(floats(rounded(all_nan.view("float32")))).all()
 
 
 # ---------------------------------------------------------------------------------------------- multiplying

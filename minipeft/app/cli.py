@@ -372,7 +372,8 @@ def ops_option(p):
         "--ops",
         default="fast",
         choices=KINDS,
-        help="compute by the formulas of minipeft/ops.py (plain), or by the same made fast",
+        help="compute by the formulas of minipeft/ops.py (plain), by the same made fast, or, on a GPU, with "
+        "products of bfloat16 (minipeft/speed/mixed_precision.py)",
     )
 
 

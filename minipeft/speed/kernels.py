@@ -72,6 +72,23 @@ def pick(x, row, col):
     return np.where(row < 0, x.dtype.type(0), x[np.maximum(row, 0), col])
 
 
+# ------------------------------------------------------------------------------------------- bfloat16
+
+
+@elementwise(
+    "uint32 bits", "uint16 code",
+    "code = (bits & 0x7FFFFFFF) > 0x7F800000 ? 0x7FC0 : (bits + 0x7FFF + (bits >> 16 & 1)) >> 16",
+)  # fmt: skip
+def upper_half(bits):
+    """The bits of float32 -> those of the nearest bfloat16, of two as near the even one.
+
+    Of NaN it is NaN: the sum would run over from a GPU's, 0x7FFFFFFF, and be -0.
+    """
+    code = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("uint16")
+    code[(bits & 0x7FFFFFFF) > 0x7F800000] = 0x7FC0
+    return code
+
+
 # ----------------------------------------------------------------------------------------- layer norm
 
 

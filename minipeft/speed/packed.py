@@ -3,7 +3,7 @@ r"""Packed weights: a frozen W (I, O) brought into the order of the processor on
 An operation multiplies by such a W as by an array: `x @ W`, `dy @ W.T`.
 
     float32     W as it is, packed by MKL (mkl.py). Without MKL a weight stays the array that it was.
-    bfloat16    the upper half of each float32, rounded: 8 bits of precision in place of 24, half the memory.
+    bfloat16    half of each float32 (bfloat16.py), so half the memory.
                 Where the processor multiplies bfloat16 itself, and MKL is there, packed; x is rounded in the
                 same way, products are exact, sums are in float32. Elsewhere a block of W at a time is made
                 into floats, as in quantized.py, and x is not rounded.
@@ -25,58 +25,11 @@ import numpy as np
 from ..backend import xp_of
 from ..errors import InputError, check_choice
 from . import mkl
-from .fast import row_blocks
+from .bfloat16 import BFloat16, floats, rounded, rounded_weight
 from .parallel import num_threads
-from .quantized import BLOCK_BYTES, Held, Quantized
+from .quantized import Held
 
 KINDS = ("float32", "bfloat16")
-
-# ---------------------------------------------------------------------------------------------- bfloat16
-
-
-def rounded(a):
-    """float32 -> bfloat16, as uint16: the nearest, of two that are as near the even one."""
-    bits = a.view("uint32")
-    odd = (bits >> 16) & 1
-    return ((bits + odd + 0x7FFF) >> 16).astype("uint16")
-
-
-def rounded_weight(W):
-    """`rounded`, some rows at a time: what it makes on the way is larger than W."""
-    codes = xp_of(W).empty(W.shape, "uint16")
-    for r in row_blocks(W, BLOCK_BYTES):
-        codes[r] = rounded(W[r])
-    return codes
-
-
-def floats(codes):
-    """bfloat16, as uint16 -> float32; exact."""
-    return (codes.astype("uint32") << 16).view("float32")
-
-
-class BFloat16(Quantized):
-    """codes (I, O) uint16, which lie as W: there is no scale to share."""
-
-    kind, can_train = "bfloat16", True
-
-    def __init__(self, W):
-        super().__init__(W)
-        self.codes = rounded_weight(W)
-
-    def __getitem__(self, rows):
-        return floats(self.codes[rows])
-
-    @property
-    def nbytes(self):
-        """Bytes of the codes."""
-        return self.codes.nbytes
-
-    def scales(self):
-        """There are none."""
-
-    def _part(self, scales, outputs, inputs):
-        return floats(self.codes[inputs, outputs]).T
-
 
 # ------------------------------------------------------------------------------------------ packed by MKL
 

@@ -39,9 +39,9 @@ def compare(
     sources: {task: what a command is told of its data}, such as {"sentiment": ("--task", "sentiment")};
     scored: False where that data has a loss and no score. methods: names, or ["all"]; without them those in
     `recipes.DEFAULT`. seeds: runs of each method. sweep: as in `sweep.read_sweep`. budget: "2m", the time for
-    the whole, instead of steps. base: of all runs, as `load_model` takes it. ops: "fast" or
-    "plain", of all runs. settings: of `Training`, for all alike. command: as typed, for the report.
-    workers: so many runs side by side; their numbers stay the same, their times are those of shared cores.
+    the whole, instead of steps. base, ops: of all runs, as `load_model` takes them. settings: of
+    `Training`, for all alike. command: as typed, for the report. workers: so many runs side by side; their
+    numbers stay the same, their times are those of shared cores.
 
     Returns what results.json holds: {"rows": the table, "runs": all results, "findings", "versions", ...}.
     What `out` holds already from the same command, data, base and code is not run again: see `Run.content`.

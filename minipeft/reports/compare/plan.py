@@ -78,7 +78,7 @@ class Plan:
     seeds     runs of each method;  settings["seed"] is the first
     settings  of `Training`, for all methods alike: they come before a recipe's
     sweep     {name: values}, see `sweep`
-    base      as `load_model` takes it;  ops  "fast" or "plain"
+    base, ops as `load_model` takes them
     """
 
     model: str
