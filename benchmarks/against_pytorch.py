@@ -9,9 +9,10 @@ RESULTS.md, entry by entry. Run it in pieces (--parts, --methods, --batches), or
 (--continue).
 
     training    full, LoRA, prefix, prompt, IA3, BitFit, adapter x the batches of batches.py; memory, too
-    generation  under a LoRA adapter, greedy, 64 new tokens, 1 and 8 prompts
+    generation  under a LoRA adapter, greedy, 64 new tokens, 1, 8 and 32 prompts
     bfloat16    training once more, this package's packed bases beside PyTorch's own bfloat16: the whole model
                 in it, and autocast, which keeps the weights in float32. Losses agree to 2 %
+    generation_in_bfloat16          the same of generation
     cold        a process from its start to the first token
     floor       `minipeft bench` alone: the share of the machine's own rate
 """
@@ -29,7 +30,7 @@ from minipeft import InputError
 
 HERE = Path(__file__).parent
 TRAINED = ("full", "lora", "prefix_tuning", "prompt_tuning", "ia3", "bitfit", "adapter")
-PARTS = ("training", "generation", "bfloat16", "cold", "floor")
+PARTS = ("training", "generation", "bfloat16", "generation_in_bfloat16", "cold", "floor")
 
 
 def main():
@@ -78,10 +79,12 @@ def names_of(known):
 
 def measure(args, sides):
     """Every entry of every part, recorded as soon as it is there."""
+    prompts = {str(number): (number,) for number in (1, 8, 32)}
     parts = {
         "training": {f"{m}, {kind}": (m, kind) for m in args.methods for kind in args.batches},
-        "generation": {"1": (1,), "8": (8,)},
+        "generation": prompts,
         "bfloat16": {f"{m}, {kind}": (m, kind) for m in args.methods for kind in args.batches},
+        "generation_in_bfloat16": prompts,
         "cold": {"first token": ()},
         "floor": {m: (m,) for m in args.methods},
     }

@@ -33,9 +33,9 @@ def trainer(base, method, adapter, device, form=None):
     return step, peft.num_trainable
 
 
-def generator(base, method, adapter, device):
+def generator(base, method, adapter, device, form=None):
     """-> a function that continues prompts greedily by so many tokens each, whatever they are."""
-    peft = load(base, method, adapter, device)
+    peft = load(base, method, adapter, device, form)
     return lambda prompts, n: peft.generate_ids(prompts, max_new_tokens=n, eos_token_id=[])
 
 

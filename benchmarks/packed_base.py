@@ -4,8 +4,9 @@
     python benchmarks/packed_base.py speed --data e2e.jsonl --tokenizer FOLDER     GPT-2 small's shape
 
 Forms: `plain`; `float32` and `bfloat16` packed by MKL (extra `mkl`), whatever the processor has for bfloat16;
-`bfloat16, stored`: made into floats in every product. Times are taken in turn (A B C A B C ...): medians, and
-the median of the ratios to the plain base in the same turn. Memory is that of a process of its own, `minipeft
+`bfloat16, stored`: made into floats in every product; `--ops bfloat16`: plain arrays, rounded for each
+product, those of what trains, too. Times are taken in turn (A B C A B C ...): medians, and the median of the
+ratios to the plain base in the same turn. Memory is that of a process of its own, `minipeft
 bench`; there `bfloat16` is what `--base` makes of it on this machine.
 """
 
@@ -20,18 +21,20 @@ import time
 import numpy as np
 from batches import batches_of, prompts_of
 
-from minipeft import GPT2, AdamW, BitFit, LoRA, PeftModel, PrefixTuning, pack, train
+from minipeft import GPT2, AdamW, BitFit, Full, LoRA, PeftModel, PrefixTuning, pack, train
 from minipeft.files.tokenizer import load_tokenizer
 from minipeft.model import load_model
 from minipeft.speed import mkl
-from minipeft.speed.packed import BFloat16, Packed, PackedBFloat16
+from minipeft.speed.bfloat16 import BFloat16
+from minipeft.speed.packed import Packed, PackedBFloat16, table_packer
 from minipeft.tasks import data_to_text
 
-FORMS = ("plain", "float32", "bfloat16", "bfloat16, stored")
+FORMS = ("plain", "float32", "bfloat16", "bfloat16, stored", "--ops bfloat16")
 METHODS = {
     "LoRA, all linear layers": LoRA(r=4, target_modules="all-linear"),
     "prefix, 8": PrefixTuning(8),
     "BitFit": BitFit(),
+    "full fine-tuning": Full(),
 }
 
 
@@ -39,9 +42,12 @@ def in_form(model, form):
     """The model with its base held in that form."""
     if form == "plain":
         return model
+    if form == "--ops bfloat16":
+        return GPT2(model.config, model.weights, model.tokenizer, ops="bfloat16")
     held = {"float32": Packed, "bfloat16": PackedBFloat16, "bfloat16, stored": BFloat16}[form]
-    names = [f"{name}.weight" for name in (*model.config.linear_layers(), model.config.head)]
-    packed = {name: held(model.weights[name], lookup=name == "wte.weight") for name in names}
+    names = {f"{name}.weight": held for name in model.config.linear_layers()}
+    names["wte.weight"] = table_packer(held)  # the head, too
+    packed = {name: make(model.weights[name]) for name, make in names.items() if make}
     return model.with_weights(model.weights | packed)
 
 
@@ -56,11 +62,13 @@ def numbers(args):
     x = rng.standard_normal((256, len(W)), dtype="float32")
     print("| base | method | product | first loss | first gradient | mean loss, last 20 | largest gap |")
     print("|---|---|---|---|---|---|---|")
+    forms = [form for form in FORMS if mkl.library() or form not in ("float32", "bfloat16")]
     for title, method in METHODS.items():
         true = None
-        for form in FORMS:
+        for form in forms:
             base = in_form(model, form)
-            product = relative(x @ base.weights["h.0.mlp.c_fc.weight"], x.astype("float64") @ W)
+            y, _ = base.step().ops.linear(x, base.weights["h.0.mlp.c_fc.weight"], 0)
+            product = relative(y, x.astype("float64") @ W)
             peft = PeftModel(base, method)
             pairs = [(r["prompt"], r["completion"]) for r in rows[:8]]
             ids = [tuple(model.tokenizer.encode(text).ids for text in pair) for pair in pairs]
@@ -100,9 +108,8 @@ def speed(args):
         small.save_pretrained(folder)
         del small
         plain = load_model(folder)
-        forms = [
-            form for form in args.forms.split("/") if mkl.library() or form not in ("float32", "bfloat16")
-        ]
+        forms = args.forms.split("/")
+        forms = [form for form in forms if mkl.library() or form not in ("float32", "bfloat16")]
         models = {form: PeftModel(in_form(plain, form), LoRA(r=8)) for form in forms}
         batches = [pack(pairs) for pairs in batches_of("e2e", 1 + args.rounds, plain, args.data)]
         table("training", models, batches, lambda peft, batch: one_step(peft, batch))
@@ -164,7 +171,7 @@ def main():
     parser.add_argument("--steps", type=int, default=200, help="of each training")
     parser.add_argument("--rounds", type=int, default=7, help="turns that count")
     parser.add_argument("--new-tokens", type=int, default=16, help="of each prompt")
-    parser.add_argument("--forms", default="/".join(FORMS), help="with / between them, plain first")
+    parser.add_argument("--forms", default="/".join(FORMS[:-1]), help="with / between them, plain first")
     parser.add_argument("--data", help="JSONL rows with prompt and completion")
     parser.add_argument("--tokenizer", help="a folder with GPT-2's tokenizer")
     args = parser.parse_args()

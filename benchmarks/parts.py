@@ -18,7 +18,7 @@ from minipeft.model import load_model
 
 WORKER = Path(__file__).parent / "worker.py"
 SIDES = ("minipeft", "pytorch")
-FORMS = {  # of the part bfloat16: which side, and how it holds or computes with the base
+FORMS = {  # of the parts in bfloat16: which side, and how it holds or computes with the base
     "minipeft": ("minipeft", None),
     "minipeft, float32 packed": ("minipeft", "float32"),
     "minipeft, bfloat16": ("minipeft", "bfloat16"),
@@ -116,19 +116,28 @@ class SideBySide:
 
     def generation(self, number):
         """So many prompts at once, under LoRA."""
-        prompts = prompts_of(number, self.model, self.args.data)
-        show = lambda r: f"B = {number}: {r['tokens'] / statistics.median(r['seconds']):,.0f} tokens/s"
-        task = {"prompts": prompts, "new_tokens": NEW_TOKENS, "runs": self.args.runs}
-        results = self.in_turn("generation", "lora", show, **task)
+        results, entry = self.generated(number, None)
         ours, theirs = (results[side][0]["outputs"] for side in SIDES)
         check_first_tokens(ours, theirs)
         pairs = [pair for a, b in zip(ours, theirs, strict=True) for pair in zip(a, b, strict=True)]
-        entry = {"same_tokens": sum(a == b for a, b in pairs) / len(pairs), "repeats": self.args.repeats}
-        for side in SIDES:
-            rates = [r["tokens"] / s for r in results[side] for s in r["seconds"]]
-            peak = statistics.median(r["peak_memory_mb"] for r in results[side])
+        same = sum(a == b for a, b in pairs) / len(pairs)
+        return entry | {"same_tokens": same} | ratios(entry, "tokens_per_second")
+
+    def generation_in_bfloat16(self, number):
+        """The same with FORMS. Tokens may differ: where two are nearly as likely, rounding decides."""
+        return self.generated(number, {n: f for n, f in FORMS.items() if f[1] != "autocast"})[1]
+
+    def generated(self, number, forms):
+        """The results of every side's processes, and their medians."""
+        show = lambda r: f"B = {number}: {r['tokens'] / statistics.median(r['seconds']):,.0f} tokens/s"
+        task = {"prompts": prompts_of(number, self.model, self.args.data), "new_tokens": NEW_TOKENS}
+        results = self.in_turn("generation", "lora", show, forms, **task, runs=self.args.runs)
+        entry = {"repeats": self.args.repeats}
+        for side, own in results.items():
+            rates = [r["tokens"] / s for r in own for s in r["seconds"]]
+            peak = statistics.median(r["peak_memory_mb"] for r in own)
             entry[side] = {"tokens_per_second": statistics.median(rates), "peak_memory_mb": peak}
-        return entry | ratios(entry, "tokens_per_second")
+        return results, entry
 
     def cold(self):
         """From the start of a process to one new token, base and LoRA adapter read from files."""

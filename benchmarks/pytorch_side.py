@@ -97,9 +97,10 @@ def padded(pairs, device):
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device), "labels": labels.to(device)}
 
 
-def generator(base, method, adapter, device):
+def generator(base, method, adapter, device, form=None):
     """-> a function that continues prompts greedily by so many tokens each, whatever they are."""
-    model = PeftModel.from_pretrained(load(base, device), adapter).eval()
+    dtype = torch.bfloat16 if form == "bfloat16" else torch.float32
+    model = PeftModel.from_pretrained(load(base, device, dtype), adapter).eval()
     model.generation_config.eos_token_id = None  # no token ends a text
 
     def generate(prompts, n):

@@ -69,15 +69,19 @@ def generation(entries):
     ]
 
 
+def forms_of(entry):
+    """(form, its numbers, tokens per second and memory as text) of an entry with several forms."""
+    for form, side in entry.items():
+        if isinstance(side, dict) and "tokens_per_second" in side:
+            yield form, side, [f"{side['tokens_per_second']:,.0f}", f"{side['peak_memory_mb']:,.0f}"]
+
+
 def bfloat16(entries):
     """Speed and memory of both sides, in float32 and in bfloat16."""
     rows = []
     for name, e in entries.items():
-        method, kind = name.split(", ")
-        for form, side in e.items():
-            if isinstance(side, dict) and "tokens_per_second" in side:
-                numbers = f"{side['tokens_per_second']:,.0f}", f"{side['peak_memory_mb']:,.0f}"
-                rows.append([method, kind, form, *numbers, f"{side['losses'][-1]:.3f}"])
+        for form, side, numbers in forms_of(e):
+            rows.append([*name.split(", "), form, *numbers, f"{side['losses'][-1]:.3f}"])
     return [
         "### In bfloat16",
         "Training as above. `float32 packed`, `bfloat16`: the base as `--base` holds it. PyTorch's "
@@ -85,6 +89,17 @@ def bfloat16(entries):
         "processor without AMX or AVX-512's bfloat16 shows is not the speed of bfloat16.",
         "`python benchmarks/against_pytorch.py --parts bfloat16 --methods lora --batches e2e`",
         markdown([["method", "batches", "form", "tokens/s", "peak, MB", "last loss"], *rows], left=3),
+    ]
+
+
+def generation_in_bfloat16(entries):
+    """The same of generation."""
+    rows = [
+        [f"B = {name}", form, *numbers] for name, e in entries.items() for form, _, numbers in forms_of(e)
+    ]
+    return [
+        "`python benchmarks/against_pytorch.py --parts generation_in_bfloat16`",
+        markdown([["prompts", "form", "tokens/s", "peak, MB"], *rows], left=2),
     ]
 
 
@@ -148,6 +163,6 @@ def rates(ours, theirs):
 
 
 SECTIONS = {
-    "training": training, "generation": generation, "bfloat16": bfloat16, "cold": cold, "floor": floor,
-    "growth": growth,
+    "training": training, "generation": generation, "bfloat16": bfloat16,
+    "generation_in_bfloat16": generation_in_bfloat16, "cold": cold, "floor": floor, "growth": growth,
 }  # fmt: skip

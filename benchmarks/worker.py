@@ -25,7 +25,7 @@ def training(side, task):
 
 def generation(side, task):
     """Seconds of each continuation of the same prompts, after one that warms up; the new tokens."""
-    generate, seconds = side.generator(task["base"], task["method"], task["adapter"], task["device"]), []
+    generate, seconds = generator(side, task), []
     for _ in range(1 + task["runs"]):
         begin = time.perf_counter()
         outputs = generate(task["prompts"], task["new_tokens"])
@@ -33,10 +33,15 @@ def generation(side, task):
     return {"seconds": seconds[1:], "tokens": sum(map(len, outputs)), "outputs": outputs}
 
 
+def generator(side, task):
+    """What continues prompts."""
+    return side.generator(task["base"], task["method"], task["adapter"], task["device"], task["form"])
+
+
 def cold(side, task):
     """Seconds since the process began: when the model was loaded, when the first new token was there."""
     began = task["began"]
-    generate = side.generator(task["base"], task["method"], task["adapter"], task["device"])
+    generate = generator(side, task)
     loaded = time.time() - began
     outputs = generate(task["prompts"][:1], 1)
     return {"loaded": loaded, "first_token": time.time() - began, "outputs": outputs}
