@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 ON_HOST = ROOT.parent / "shared" / "cupy_on_host"  # not part of the project
 MOST = {"training": 1100, "training with dropout": 1100, "decoding": 450}
 BFLOAT16 = 20  # more: what goes into a product is rounded first
-MIXED = 350  # more for a second adapter in a batch: it has operations of its own, and its rows are joined
+MIXED = 60  # more for a second adapter in a batch: it has operations of its own, and its rows are joined
 
 
 @pytest.fixture(params=["stand-in", "CuPy"])

@@ -59,7 +59,10 @@ class Mixed(Method):
     def linear(self, name, x, y, step):
         """x (N, I), y (N, O) -> y', in place."""
         for method, own, rows in self.parts(step.layout):
-            y[rows], _ = method.linear(name, x[rows], y[rows], own)
+            before = y[rows]
+            after, _ = method.linear(name, x[rows], before, own)
+            if after is not before:  # else it has changed it in place, or left it alone
+                y[rows] = after
         return y, None
 
     def keys_values(self, layer, k, v, key_layout, x, step):
@@ -74,5 +77,8 @@ class Mixed(Method):
     def sublayer(self, name, x, h, step):
         """x, h (N, C) -> h', in place."""
         for method, own, rows in self.parts(step.layout):
-            h[rows], _ = method.sublayer(name, x[rows], h[rows], own)
+            before = h[rows]
+            after, _ = method.sublayer(name, x[rows], before, own)
+            if after is not before:
+                h[rows] = after
         return h, None
