@@ -14,6 +14,8 @@ from .layout import pack_ids
 from .settings import seeded
 from .speed.parallel import map_shards, num_shards
 
+MIDDLING = range(7, 17)  # sequences of a decode step, see `next_logits`; measured: docs/performance.md
+
 
 class KVCache:
     """Keys and values of every layer for S sequences, each with room for `capacity` rows.
@@ -78,6 +80,7 @@ def next_logits(step, sequences, adapters=None):
 
     With a KV cache in `step`, `sequences` holds what is new since the last call, and the rest is there.
     The sequences are dealt out to threads, which meet once a token; BLAS's own would meet in every product.
+    In a decode step of MIDDLING many sequences BLAS's are faster: they share the reading of a weight.
     """
 
     def some(part):
@@ -86,7 +89,8 @@ def next_logits(step, sequences, adapters=None):
         return next_logits_of(own, sequences[first:last], adapters and adapters[first:last])
 
     lengths = [len(s) for s in sequences]
-    parts = neighbours(lengths, num_shards(step.weights["wte.weight"]))
+    together = max(lengths) == 1 and len(lengths) in MIDDLING
+    parts = neighbours(lengths, 1 if together else num_shards(step.weights["wte.weight"]))
     scores = map_shards(some, parts)
     return scores[0] if len(scores) == 1 else np.concatenate(scores)  # on a GPU there is one part
 
