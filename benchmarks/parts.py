@@ -64,6 +64,7 @@ class SideBySide:
         for _ in range(self.args.repeats):
             for name, (side, form) in forms.items():
                 write_json(self.folder / "task.json", task | {"side": side, "form": form})
+                (self.base / "model.safetensors").read_bytes()  # no side waits for the disk
                 command = [sys.executable, WORKER, self.folder / "task.json", repr(time.time())]
                 results[name].append(self.output(command))
                 print(f"{part:<10} {name:<9} {show(results[name][-1])}", flush=True)

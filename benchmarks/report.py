@@ -11,7 +11,8 @@ def page(results):
     """The whole file."""
     parts = [TITLE]
     for device, measured in results.items():
-        parts += [f"## On a {'GPU' if device == 'cuda' else 'CPU'}", circumstances(measured)]
+        sides = {part: entries for part, entries in measured.items() if part != "growth"}
+        parts += [f"## On a {'GPU' if device == 'cuda' else 'CPU'}", circumstances(sides or measured)]
         if device == "cpu":
             parts += ["### What must hold", targets_table(measured)]
         for part, section in SECTIONS.items():
@@ -145,8 +146,8 @@ def floor(entries):
 
 
 def growth(entries):
-    """A picture for each axis, with the law."""
-    parts = ["### How cost grows", "`python benchmarks/growth.py`"]
+    """A picture for each axis, with the law. It is of a run of its own."""
+    parts = ["### How cost grows", circumstances({"growth": entries}), "`python benchmarks/growth.py`"]
     for axis, e in entries.items():
         parts += [
             f"**{e['heading']}** {e['law']} The line: a step's matrix products (`minipeft/cost/flops.py`) at "
