@@ -56,11 +56,16 @@ def training(entries):
     ]
 
 
+def by_prompts(entries):
+    """(number of prompts, entry), the fewest first."""
+    return sorted(entries.items(), key=lambda item: int(item[0]))
+
+
 def generation(entries):
     """New tokens per second."""
     rows = [
         [f"B = {name}", *rates(e["minipeft"], e["pytorch"]), f"{e['speed']:.2f}", f"{e['same_tokens']:.0%}"]
-        for name, e in entries.items()
+        for name, e in by_prompts(entries)
     ]
     return [
         "### Generation",
@@ -96,7 +101,7 @@ def bfloat16(entries):
 def generation_in_bfloat16(entries):
     """The same of generation."""
     rows = [
-        [f"B = {name}", form, *numbers] for name, e in entries.items() for form, _, numbers in forms_of(e)
+        [f"B = {name}", form, *numbers] for name, e in by_prompts(entries) for form, _, numbers in forms_of(e)
     ]
     return [
         "`python benchmarks/against_pytorch.py --parts generation_in_bfloat16`",
