@@ -26,7 +26,14 @@ def positive(*shape):
 
 LAST, KEY = np.array([[0, 1, 2], [2, 3, 4]])[:, None, :, None], np.arange(5)  # S 2, T 3, K 5
 SCORES, ROWS = normal(2, 4, 3, 5), normal(6, 300)
+IDS = np.array([3, 9, 3, 3, 0, 9, 9])
 ARGUMENTS = {  # of each kernel; floats of the type that is tested, integers as they are
+    "same_ids": (IDS, np.arange(7)),
+    "add_same": (
+        *(normal(7, 4), np.array([2, 5, 3, -1, -1, 6, -1])),
+        *(np.array([1, 1, 0, 0, 1, 0, 0], dtype=bool)[:, None], IDS[:, None]),
+        *(np.arange(7)[:, None], np.arange(4), normal(12, 4)),
+    ),
     "upper_half": (RNG.integers(0, 2**32, 2000, dtype="uint32"),),
     "pick": (normal(7, 12), np.array([[3], [-1], [6]]), np.array([0, 11, 5])),
     "variance": (ROWS, ROWS.mean(1, keepdims=True)),
@@ -58,6 +65,7 @@ ARGUMENTS = {  # of each kernel; floats of the type that is tested, integers as 
     ),
 }
 IN_FLOAT64 = {"clip_factor"}
+CHANGES = {"adamw": 3, "add_same": 1}  # so many of its arguments, the last ones
 
 
 def test_every_kernel_is_tested():
@@ -74,13 +82,13 @@ def test_a_kernel_gives_what_its_twin_gives(name, dtype, real):
     ]
     there = [real.asarray(a) if isinstance(a, np.ndarray) else a for a in given]
     true, found = kernels.TWINS[name](*given), getattr(kernels, name)(*there)
-    if name == "adamw":  # changes its last three
-        true, found = given[-3:], there[-3:]
+    if changed := CHANGES.get(name):
+        true, found = given[-changed:], there[-changed:]
     true, found = (each if isinstance(each, tuple | list) else [each] for each in (true, found))
     tolerance = 1e-5 if dtype == "float32" else 1e-13
     for a, b in zip(true, found, strict=True):
         assert (b.shape, b.dtype) == (a.shape, a.dtype)
-        assert np.abs(a - b.get()).max() <= tolerance * max(1, np.abs(a).max())
+        assert np.abs(a - 1.0 * b.get()).max() <= tolerance * max(1, np.abs(a).max())  # of flags, too
 
 
 @pytest.mark.parametrize("apply", [True, False])

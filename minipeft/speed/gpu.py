@@ -12,13 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..backend import xp_of
-from ..ops import (  # noqa: F401 - as they are
-    embedding,
-    embedding_backward,
-    linear,
-    linear_backward,
-    lm_logits,
-)
+from ..ops import embedding, linear, linear_backward, lm_logits  # noqa: F401 - as they are
 from . import kernels
 from .fast import in_chunks, lm_scores  # noqa: F401 - some rows of logits at a time, as on a CPU
 from .padded import (  # noqa: F401 - attention, and the dropout in it
@@ -89,6 +83,19 @@ def lm_loss_of_backward(dloss, cache):
 
 
 _lm_loss, lm_loss_backward = in_chunks(lm_loss_of, lm_loss_of_backward)
+
+
+def embedding_backward(dy, cache):
+    """See `ops.embedding_backward`. A token's rows are added up in their order, which `add.at` lacks."""
+    ids, table, wants = cache
+    if "weight" not in wants:
+        return {}
+    xp = xp_of(dy)
+    n, total = xp.arange(len(ids)), xp.zeros(table.shape, table.dtype)
+    first, following = kernels.same_ids(ids, n)
+    col = xp.arange(dy.shape[1])
+    kernels.add_same(dy, following, first[:, None], ids[:, None], n[:, None], col, total)
+    return {"weight": total}
 
 
 def prepend(rows, x, layout):

@@ -72,6 +72,41 @@ def pick(x, row, col):
     return np.where(row < 0, x.dtype.type(0), x[np.maximum(row, 0), col])
 
 
+@elementwise(
+    "raw int64 ids, int64 n", "bool first, int64 next",
+    """first = true;
+       for (ptrdiff_t m = 0; m < n && first; ++m) first = ids[m] != ids[n];
+       next = -1;
+       for (ptrdiff_t m = n + 1; m < _ind.size() && next < 0; ++m) if (ids[m] == ids[n]) next = m;""",
+)  # fmt: skip
+def same_ids(ids, n):
+    """Of each row: is its id not above it, and the next row that has it, or -1.  ids and n (N,): 0, 1, ..."""
+    same, last = ids == ids[:, None], len(ids)
+    later = np.where(same & (n > n[:, None]), n, last).min(1)
+    return same.argmax(1) == n, np.where(later < last, later, -1)
+
+
+@elementwise(
+    "raw T dy, raw int64 next, bool first, int64 id, int64 n, int64 col", "raw T total",
+    """if (first) {
+           T sum = 0;
+           for (ptrdiff_t m = n; m >= 0; m = next[m]) { ptrdiff_t at[] = {m, col}; sum += dy[at]; }
+           ptrdiff_t at[] = {id, col};
+           total[at] = sum;
+       }""",
+)  # fmt: skip
+def add_same(dy, next, first, id, n, col, total):
+    """total[id] = the rows of dy with this id, added up from the first to the last.
+
+    dy (N, C), next (N,), first, id and n (N, 1), col (C,) -> into total (V, C).
+    """
+    for row in n[first]:
+        where, at = id[row, 0], row
+        total[where] = 0
+        while at >= 0:
+            total[where], at = total[where] + dy[at], next[at]
+
+
 # ------------------------------------------------------------------------------------------- bfloat16
 
 
