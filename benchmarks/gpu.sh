@@ -64,7 +64,7 @@ fi
 if ! { has torch && has transformers && has peft; }; then
     part install-pytorch 120 "$python" -m pip install torch transformers peft
 fi
-part tests 150 "$python" -m pytest tests/test_kernels.py tests/test_device.py --device cuda
+part tests 150 "$python" -m pytest tests/test_kernels.py tests/test_mixed_precision.py tests/test_device.py --device cuda
 part on_gpu 240 "$python" benchmarks/on_gpu.py "$out"
 part compare 120 "$python" -m minipeft compare --device cuda --out "$out/compare" --budget 60s
 exit $failed

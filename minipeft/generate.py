@@ -14,7 +14,7 @@ from .layout import pack_ids
 from .settings import seeded
 from .speed.parallel import map_shards, num_shards
 
-MIDDLING = range(7, 17)  # sequences of a decode step, see `next_logits`; measured: docs/performance.md
+ONE_PART = range(7, 17)  # so many sequences of a decode step are not dealt out: see `next_logits`
 
 
 class KVCache:
@@ -80,7 +80,7 @@ def next_logits(step, sequences, adapters=None):
 
     With a KV cache in `step`, `sequences` holds what is new since the last call, and the rest is there.
     The sequences are dealt out to threads, which meet once a token; BLAS's own would meet in every product.
-    In a decode step of MIDDLING many sequences BLAS's are faster: they share the reading of a weight.
+    In a decode step of ONE_PART BLAS's are faster: they share the reading of a weight (docs/performance.md).
     """
 
     def some(part):
@@ -89,7 +89,7 @@ def next_logits(step, sequences, adapters=None):
         return next_logits_of(own, sequences[first:last], adapters and adapters[first:last])
 
     lengths = [len(s) for s in sequences]
-    together = max(lengths) == 1 and len(lengths) in MIDDLING
+    together = max(lengths) == 1 and len(lengths) in ONE_PART
     parts = neighbours(lengths, 1 if together else num_shards(step.weights["wte.weight"]))
     scores = map_shards(some, parts)
     return scores[0] if len(scores) == 1 else np.concatenate(scores)  # on a GPU there is one part

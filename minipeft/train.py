@@ -39,7 +39,7 @@ class Training:
     """How to train. All randomness comes from `seed`: the same settings give the same numbers, bit for bit.
 
     That holds for a number of threads and of ranks: with another, sums round otherwise and dropout draws
-    other masks. On a GPU they depend on its kind, too, and nobody has tried whether its libraries hold to it.
+    other masks. On a GPU masks depend on its kind, too; whether its libraries hold to it is not tried.
 
     steps               optimizer steps; 0: as many as the epochs take
     epochs              passes over the data, where no steps are given

@@ -5,7 +5,7 @@ import pytest
 from every_site import EverySite
 from small import CONFIG, scramble, small_model, texts
 
-from minipeft import GPT2, Full, InputError, LoRA, PeftModel
+from minipeft import GPT2, Full, InputError, LoRA, PeftModel, generate
 from minipeft.app.pretrain import train_tokenizer
 from minipeft.config import GPT2Config
 from minipeft.generate import TextStream, neighbours, penalised, sample
@@ -61,6 +61,19 @@ def test_the_number_of_threads_does_not_change_the_tokens(method, threads, monke
 )
 def test_neighbours_share_a_thread(lengths, n, parts):
     assert neighbours(lengths, n) == parts
+
+
+@pytest.mark.parametrize("S, parts", [(6, 2), (7, 1), (16, 1), (17, 2)])
+def test_so_many_sequences_of_a_decode_step_are_one_part(S, parts, monkeypatch):
+    seen, run = [], generate.map_shards
+    monkeypatch.setenv("MINIPEFT_THREADS", "2")
+    monkeypatch.setattr(generate, "map_shards", lambda f, shards: seen.append(len(shards)) or run(f, shards))
+    prompts = texts([2 + s % 3 for s in range(S)])
+    together = small_model().generate_ids(prompts, max_new_tokens=3, eos_token_id=[])
+    assert seen == [2, parts, parts]  # the prompts themselves are dealt out
+    assert together == [
+        small_model().generate_ids([p], max_new_tokens=3, eos_token_id=[])[0] for p in prompts
+    ]
 
 
 def test_greedy_takes_the_likeliest_token_of_the_logits():

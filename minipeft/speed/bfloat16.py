@@ -1,7 +1,9 @@
 r"""bfloat16: the upper half of a float32, 8 bits of precision in place of 24; here it is held as a uint16.
 
-r(a)    the nearest such number, of two that are as near the even one
-a b     the product of two is exact in a float32, and sums are made in float32
+    r(a)    the nearest such number, of two that are as near the even one
+    a b     the product of two is exact in a float32, and sums are made in float32
+
+packed.py holds weights in it, and mixed_precision.py multiplies in it.
 """
 
 from ..backend import xp_of

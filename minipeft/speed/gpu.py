@@ -86,7 +86,7 @@ _lm_loss, lm_loss_backward = in_chunks(lm_loss_of, lm_loss_of_backward)
 
 
 def embedding_backward(dy, cache):
-    """See `ops.embedding_backward`. A token's rows are added up in their order, which `add.at` lacks."""
+    """See `ops.embedding_backward`. A token's rows are added up in their order; a GPU's `add.at` has none."""
     ids, table, wants = cache
     if "weight" not in wants:
         return {}

@@ -80,10 +80,16 @@ def pick(x, row, col):
        for (ptrdiff_t m = n + 1; m < _ind.size() && next < 0; ++m) if (ids[m] == ids[n]) next = m;""",
 )  # fmt: skip
 def same_ids(ids, n):
-    """Of each row: is its id not above it, and the next row that has it, or -1.  ids and n (N,): 0, 1, ..."""
-    same, last = ids == ids[:, None], len(ids)
-    later = np.where(same & (n > n[:, None]), n, last).min(1)
-    return same.argmax(1) == n, np.where(later < last, later, -1)
+    """Of each row: is it the first with its id, and which is the next one with it, -1: none.
+
+    ids and n (N,), n: 0, 1, ... A thread looks through all rows: N^2 comparisons, no sort, no waiting.
+    """
+    order = np.argsort(ids, kind="stable")
+    before, after = order[:-1], order[1:]
+    same = ids[before] == ids[after]
+    first, following = np.ones(len(ids), dtype=bool), np.full(len(ids), -1)
+    first[after[same]], following[before[same]] = False, after[same]
+    return first, following
 
 
 @elementwise(
@@ -100,11 +106,8 @@ def add_same(dy, next, first, id, n, col, total):
 
     dy (N, C), next (N,), first, id and n (N, 1), col (C,) -> into total (V, C).
     """
-    for row in n[first]:
-        where, at = id[row, 0], row
-        total[where] = 0
-        while at >= 0:
-            total[where], at = total[where] + dy[at], next[at]
+    total[id[:, 0]] = 0
+    np.add.at(total, id[:, 0], dy)  # on a host in their order
 
 
 # ------------------------------------------------------------------------------------------- bfloat16
