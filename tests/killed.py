@@ -59,12 +59,19 @@ METHODS = {
     "unipelt": lambda: UniPELT(PrefixTuning(3, True, 5), Adapter(reduction_factor=4), r=2),
 }
 KILLS = 20
+LONGEST = 32  # moments that a sitting lives at most
+STEPS = 240  # over KILLS * LONGEST moments: on no machine, however fast, does a run end before its last kill
 
 
 def sitting(name, folder, **settings):
     """Train from where the folder stands to the end. -> the history."""
     model = PeftModel(small_model("float32"), METHODS[name](), seed=3)
     return train(model, PAIRS, HELD_OUT, folder, progress=False, **SETTINGS | settings)
+
+
+def long_sitting(name, folder):
+    """One of a run that is killed often: it has many steps, and saves after every second one."""
+    return sitting(name, folder, resume=True, save_every=2, steps=STEPS)
 
 
 def die():
@@ -120,12 +127,11 @@ def killed_and_gone_on_with(name, folder, rng):
     kills = torn = 0
     while kills < KILLS:
         by_clock = rng.random() < 0.25
-        moment = rng.randint(1, 22)
+        moment = LONGEST if by_clock else rng.randint(1, LONGEST)
 
-        def work(by_clock=by_clock, moment=moment):
-            if not by_clock:
-                die_at(moment)
-            sitting(name, folder, resume=True, save_every=2)
+        def work(moment=moment):
+            die_at(moment)
+            long_sitting(name, folder)
 
         pid = in_a_fork(work)
         if by_clock:
@@ -144,8 +150,8 @@ if __name__ == "__main__":
     top = Path(sys.argv[1])
     for name in sys.argv[2:]:
         rng, whole, parts = random.Random(name), top / name / "whole", top / name / "parts"
-        os.waitpid(in_a_fork(lambda name=name, whole=whole: sitting(name, whole)), 0)
+        os.waitpid(in_a_fork(lambda name=name, whole=whole: sitting(name, whole, steps=STEPS)), 0)
         kills, torn = killed_and_gone_on_with(name, parts, rng)
-        pid = in_a_fork(lambda name=name, parts=parts: sitting(name, parts, resume=True, save_every=2))
+        pid = in_a_fork(lambda name=name, parts=parts: long_sitting(name, parts))
         code = os.waitpid(pid, 0)[1]
         print(json.dumps({"name": name, "kills": kills, "torn": torn, "code": code}), flush=True)
