@@ -43,10 +43,13 @@ class GPT2:
         return GPT2(config or self.config, weights, self.tokenizer, self.name, self.ops, self.beside)
 
     @classmethod
-    def random(cls, size="gpt2", seed=0, dtype="float32", device="cpu", tokenizer=None, ops="fast"):
-        """GPT-2's initialisation: N(0, 0.02), projections into the residual stream by 1/sqrt(2 L) less.
+    def random(
+        cls, size="gpt2", seed=0, dtype="float32", device="cpu", tokenizer=None, ops="fast", std=0.02
+    ):  # fmt: skip
+        """GPT-2's initialisation: N(0, std), projections into the residual stream by 1/sqrt(2 L) less.
 
-        size: a published name ("gpt2", "gpt2-medium", ...) or a GPT2Config.
+        size: a published name ("gpt2", "gpt2-medium", ...) or a GPT2Config. std: GPT-2's is 0.02, at its
+        widths somewhat below 1/sqrt(width); a narrow model learns faster from numbers of that size.
         """
         config = size if isinstance(size, GPT2Config) else config_of_size(size)
         xp, rng = xp_for(device), seeded(seed)
@@ -55,9 +58,9 @@ class GPT2:
             if len(shape) == 1:
                 value = np.full(shape, float(name.endswith("weight")), dtype)  # norms 1, biases 0
             else:
-                std = 0.02 / (2 * config.n_layer) ** 0.5 if "c_proj" in name else 0.02
+                less = (2 * config.n_layer) ** 0.5 if "c_proj" in name else 1.0
                 value = rng.standard_normal(shape, dtype="float32").astype(dtype, copy=False)
-                value *= np.asarray(std, dtype)
+                value *= np.asarray(std / less, dtype)
             weights[name] = xp.asarray(value)
         return cls(config, weights, tokenizer, ops=ops)
 

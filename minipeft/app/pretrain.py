@@ -39,7 +39,7 @@ END = "<|endoftext|>"
 DOCUMENTS = 600_000  # of about 100 tokens
 HELD_OUT_SEED = 10**9  # the seed of the corpus's validation documents
 HELD_OUT = 300
-SETTINGS = {"batch_size": 32, "learning_rate": 1e-3, "warmup_steps": 100, "weight_decay": 0.1}
+SETTINGS = {"batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 100, "weight_decay": 0.1}
 
 
 def train_tokenizer(texts, vocab_size):
@@ -123,7 +123,7 @@ def begin(start, config, seed):
     about = {"next_document": 0, "tokens": 0, "minutes": 0.0, "seed": seed, "sittings": [], "curve": []}
     if start is None:
         tokenizer = train_tokenizer(islice(corpus(seed), 20_000), config.vocab_size)
-        return GPT2.random(config, seed=seed, tokenizer=tokenizer), about
+        return GPT2.random(config, seed=seed, tokenizer=tokenizer, std=config.n_embd**-0.5), about
     model = GPT2.from_pretrained(start)
     if model.tokenizer is None:
         raise InputError(f"{start}: there is no tokenizer in it, so it cannot read the corpus")
