@@ -115,12 +115,13 @@ def test_a_base_that_trains_is_copied_and_one_that_does_not_is_shared():
 
 
 def test_random_has_gpt2s_initialisation():
-    model = GPT2.random(GPT2Config(n_layer=2, n_embd=64, n_head=4, vocab_size=1000, n_positions=128), seed=3)
-    w = model.weights
+    config = GPT2Config(n_layer=2, n_embd=64, n_head=4, vocab_size=1000, n_positions=128)
+    w, larger = GPT2.random(config, seed=3).weights, GPT2.random(config, seed=3, std=0.1).weights
     assert w["h.0.ln_1.weight"].min() == 1 and not w["h.1.mlp.c_fc.bias"].any()
     assert abs(w["wte.weight"].std() / 0.02 - 1) < 0.02
     assert abs(w["h.1.mlp.c_proj.weight"].std() / (0.02 / 2) - 1) < 0.03  # sqrt(2 L) = 2
     assert all(a.dtype == np.float32 for a in w.values())
+    assert all(np.allclose(larger[name], a * (5 if a.ndim == 2 else 1)) for name, a in w.items())
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ END = "<|endoftext|>"
 DOCUMENTS = 600_000  # of about 100 tokens
 HELD_OUT_SEED = 10**9  # the seed of the corpus's validation documents
 HELD_OUT = 300
-SETTINGS = {"batch_size": 16, "learning_rate": 1e-3, "warmup_steps": 100, "weight_decay": 0.1}
+SETTINGS = {"batch_size": 32, "learning_rate": 1e-3, "warmup_steps": 100, "weight_decay": 0.1}
 
 
 def train_tokenizer(texts, vocab_size):
