@@ -79,6 +79,7 @@ class GPT2:
         device: str = "cpu",
         tokenizer: Tokenizer | None = None,
         ops: Ops = "fast",
+        std: float = 0.02,
     ) -> GPT2: ...
     @classmethod
     def from_pretrained(
