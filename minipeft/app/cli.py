@@ -317,7 +317,7 @@ def pretrain_options(p):
         "--every", type=positive, default=8000, help="documents between checkpoints, with their probes"
     )
     p.add_argument(
-        "--lr", dest="learning_rate", type=finite, default=1e-3, help="the rate between warm-up and decay"
+        "--lr", dest="learning_rate", type=finite, default=2e-3, help="the rate between warm-up and decay"
     )
     p.add_argument("--seed", type=whole, default=0, help="of the corpus, the weights and the order")
     p.add_argument("--save-every", default="", metavar="N", help=meaning(Training, "save_every"))

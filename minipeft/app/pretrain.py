@@ -23,7 +23,7 @@ from ..files.json_files import read_json, write_json
 from ..files.run_folder import run_folder
 from ..methods import Full
 from ..model import GPT2
-from ..optim import AdamW
+from ..muon import Muon
 from ..peft_model import PeftModel
 from ..resuming.state import FREE, SavedRun
 from ..resuming.stopping import stop_asked
@@ -39,7 +39,7 @@ END = "<|endoftext|>"
 DOCUMENTS = 600_000  # of about 100 tokens
 HELD_OUT_SEED = 10**9  # the seed of the corpus's validation documents
 HELD_OUT = 300
-SETTINGS = {"batch_size": 32, "learning_rate": 1e-3, "warmup_steps": 100, "weight_decay": 0.1}
+SETTINGS = {"batch_size": 32, "learning_rate": 2e-3, "warmup_steps": 100, "weight_decay": 0.1}
 
 
 def train_tokenizer(texts, vocab_size):
@@ -74,7 +74,7 @@ def pretrain(
     peft, documents = PeftModel(model, Full()), documents or DOCUMENTS
     peft.give_up_base()
     steps = math.ceil(documents / s.batch_size)
-    optimizer = AdamW(s.learning_rate, weight_decay=s.weight_decay)
+    optimizer = Muon(s.learning_rate, weight_decay=s.weight_decay)
     said = {name: value for name, value in settings.items() if name not in FREE}
     about["sittings"].append(
         {"first": about["next_document"], "documents": documents, "decay": decay} | SETTINGS | said

@@ -1,7 +1,8 @@
 """Documents as token ids, and which of them count in the loss.
 
-Of every sixteen documents of text, one counts in full, so that the model still writes. Some documents are no
-text: see pieces.py. At first nearly all of them, soon one in ten.
+At first every token of a text counts: a model that can write learns to look back no later, and writing is learnt
+fast. More and more of the texts count only where they are marked, in the end all but one of sixteen, so that the model
+still writes. One document in ten is no text: see pieces.py.
 """
 
 from random import Random
@@ -15,17 +16,17 @@ from .difficulty import hardness
 from .marks import read_marks
 from .pieces import pieces
 
-IN_FULL, PIECES = 1 / 16, 1 / 10
-BEGINNING = 20_000  # documents until the share of pieces has come down to PIECES
+PIECES, IN_FULL = 1 / 10, 1 / 16
+WRITING = 200_000  # documents until the share of texts that count in full has come down to IN_FULL
 
 
 def read(seed, n, tokenizer, config):
     """Document number n -> its ids, and for each whether it counts; the end token is their last."""
     rng = Random(f"reading {seed} {n}")
-    if rng.random() < max(PIECES, 1 - n / BEGINNING):
+    if rng.random() < PIECES:
         return pieces(rng, hardness(rng, 4 * n), config)
     ids, counts = marked_ids(document(seed, n), tokenizer, config)
-    return ids, [True] * len(ids) if rng.random() < IN_FULL else counts
+    return ids, [True] * len(ids) if rng.random() < max(IN_FULL, 1 - n / WRITING) else counts
 
 
 def marked_ids(marked, tokenizer, config):
