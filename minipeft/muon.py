@@ -1,15 +1,16 @@
 r"""Muon: the matrices of the blocks move along the orthogonal part of their momentum.
 
-    m = beta m + (1 - beta) g          u = beta m + (1 - beta) g          U S V^T = u, the singular values in S
-    p = p - eta lambda p - eta 0.2 sqrt(max(rows, columns)) U V^T         g, m, u, p: (rows, columns)
+    m = beta m + (1 - beta) g        u = beta m + (1 - beta) g        U S V^T = u, its singular values in S
+    p = p - eta lambda p - eta 0.2 sqrt(max(rows, columns)) U V^T     g, m, u, p: (rows, columns)
 
-A gradient's singular values differ by orders of magnitude: a step along it changes what many documents agree on, and
-hardly anything else. U V^T has the same directions, all of one length, so what few documents teach moves the weights as
-far. From random weights the embedded model learns to look back with it within four million tokens; with AdamW it had
-not after thirteen.
+A gradient's singular values differ by orders of magnitude: a step along it changes what many documents agree
+on, and hardly anything else. U V^T has the same directions, all of one length, so what few documents teach
+moves the weights as far. From random weights the embedded model learns to look back with it within four
+million tokens; with AdamW it had not after thirteen.
 
-Keller Jordan 2024, "Muon: An optimizer for hidden layers in neural networks"; the factor 0.2 sqrt(max(rows, columns)),
-with which a step is as long as one of AdamW at the same rate, is Liu et al.'s (2025, "Muon is scalable for LLM training").
+Keller Jordan 2024, "Muon: An optimizer for hidden layers in neural networks". The factor 0.2 sqrt(max(rows,
+columns)), with which a step is as long as one of AdamW at the same rate, is Liu et al.'s (2025, "Muon is
+scalable for LLM training").
 """
 
 import math
@@ -52,21 +53,23 @@ class Muon(AdamW):
         m *= beta
         m += (1 - beta) * g
         u = beta * m + (1 - beta) * g
-        matrices = np.split(u, 3, axis=1) if name.endswith("c_attn.weight") else [u]  # queries, keys, values
-        p *= 1 - self.learning_rate * self.weight_decay
-        p -= self.learning_rate * np.concatenate([0.2 * math.sqrt(max(a.shape)) * orthogonal(a) for a in matrices], 1)
+        parts = 3 if name.endswith("c_attn.weight") else 1  # queries, keys, values: a matrix each
+        for matrix, along in zip(np.split(p, parts, axis=1), np.split(u, parts, axis=1), strict=True):
+            matrix *= 1 - self.learning_rate * self.weight_decay
+            matrix -= self.learning_rate * 0.2 * math.sqrt(max(along.shape)) * orthogonal(along)
 
 
 def orthogonal(a):
     r"""$a = U S V^T$ -> $U V^T$, nearly: its singular values are between 0.7 and 1.2, and need not be nearer.
 
-    By an odd polynomial of a, five times over, which is products alone: $X = c_1 X + c_2 X X^T X + c_3 (X X^T)^2 X$
-    does to each singular value s of X what $c_1 s + c_2 s^3 + c_3 s^5$ does to s. a: (rows, columns), not zero.
+    By an odd polynomial of a, five times over, which is products alone:
+    $X = c_1 X + c_2 X X^T X + c_3 (X X^T)^2 X$ does to each singular value s of X what
+    $c_1 s + c_2 s^3 + c_3 s^5$ does to s. a: (rows, columns); of zeros it makes zeros.
     """
     c1, c2, c3 = POLYNOMIAL
     tall = a.shape[0] > a.shape[1]
     X = a.T if tall else a
-    X = X / (np.linalg.norm(X) + 1e-7)  # no singular value is above 1
+    X = X / (np.linalg.norm(X) or 1)  # no singular value is above 1
     for _ in range(ITERATIONS):
         XXT = X @ X.T
         X = c1 * X + (c2 * XXT + c3 * XXT @ XXT) @ X

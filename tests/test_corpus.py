@@ -16,7 +16,7 @@ from minipeft.tasks.corpus.difficulty import RAMP, hardness, up_to
 from minipeft.tasks.corpus.marks import known, read_marks, without_marks
 from minipeft.tasks.corpus.pieces import pieces
 from minipeft.tasks.corpus.probes import attention, probe, share_right
-from minipeft.tasks.corpus.reading import BEGINNING, marked_ids, packed, read
+from minipeft.tasks.corpus.reading import WRITING, marked_ids, packed, read
 
 TINY = Path(__file__).parents[1] / "weights" / "tiny"
 SMALL = GPT2Config(vocab_size=400, n_positions=64, n_embd=8, n_layer=1, n_head=2)
@@ -82,8 +82,17 @@ def test_a_document_is_a_function_of_seed_and_number():
 
 
 def test_documents_fit_the_model(tokenizer):
-    lengths = [len(read(0, BEGINNING + RAMP + n, tokenizer, SHAPE)[0]) for n in range(1500)]
+    lengths = [len(read(0, WRITING + RAMP + n, tokenizer, SHAPE)[0]) for n in range(1500)]
     assert sum(length == SHAPE.n_positions for length in lengths) < 8  # cut
+
+
+def test_at_first_every_text_counts_in_full_and_later_one_in_sixteen(tokenizer):
+    def in_full(first):
+        return sum(all(read(0, first + n, tokenizer, SHAPE)[1]) for n in range(800)) / 800
+
+    assert 0.87 < in_full(0) < 0.93  # the rest are pieces
+    assert 0.40 < in_full(WRITING // 2) < 0.52
+    assert 0.03 < in_full(WRITING) < 0.10
 
 
 def test_pieces_are_known_where_they_come_again():
@@ -104,7 +113,7 @@ def test_every_token_of_the_vocabulary_is_trained(tokenizer):
 
 
 def test_batches_count_what_is_marked(tokenizer):
-    batch = packed([read(0, n, tokenizer, SHAPE) for n in range(4)])
+    batch = packed([read(0, WRITING + n, tokenizer, SHAPE) for n in range(4)])
     assert len(batch) == 4 and batch.labelled.any() and not batch.labelled.all()
     assert batch.labelled[[end - 1 for _, end in batch.layout.spans]].all()  # the end token
 

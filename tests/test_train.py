@@ -1,4 +1,4 @@
-"""AdamW, schedules, clipping, the loop: what it keeps, when it stops, that it can be repeated."""
+"""AdamW, Muon, schedules, clipping, the loop: what it keeps, when it stops, that it can be repeated."""
 
 import json
 import math
@@ -11,6 +11,7 @@ import pytest
 from small import CONFIG, small_batch, small_model, snapshot, texts
 
 from minipeft import AdamW, Full, InputError, LoRA, PeftModel, evaluate, gradcheck, optim, train
+from minipeft.muon import Muon, orthogonal
 from minipeft.optim import clip_grads, learning_rate_at
 from minipeft.speed import fast
 from minipeft.train import Training
@@ -45,6 +46,42 @@ def test_vectors_do_not_decay_and_what_has_no_gradient_stays():
     AdamW(learning_rate=0.1, weight_decay=0.5).step(params, grads)
     assert (params["bias"] == 1).all() and (params["other"] == 1).all()
     assert np.allclose(params["matrix"], 0.95)
+
+
+def test_muon_turns_the_blocks_matrices_and_leaves_all_else_to_adamw():
+    rng = np.random.default_rng(0)
+    shapes = {
+        "wte.weight": (9, 4), "h.0.ln_1.weight": (4,), "h.0.attn.c_attn.weight": (4, 12),
+        "h.0.attn.c_proj.weight": (4, 4), "h.0.mlp.c_fc.weight": (4, 16), "h.0.mlp.c_proj.weight": (16, 4),
+    }  # fmt: skip
+    params = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    expected, muon, adamw = deepcopy(params), Muon(0.1, weight_decay=0.2), AdamW(0.1, weight_decay=0.2)
+    m = dict.fromkeys(shapes, 0)
+    for _ in range(3):
+        grads = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+        muon.step(params, grads)
+        adamw.step(*({name: each[name] for name in list(shapes)[:2]} for each in (expected, grads)))
+        for name in list(shapes)[2:]:
+            m[name] = 0.95 * m[name] + 0.05 * grads[name]
+            u = 0.95 * m[name] + 0.05 * grads[name]
+            expected[name] *= 1 - 0.1 * 0.2
+            for part in (slice(0, 4), slice(4, 8), slice(8, 12)) if "c_attn" in name else (slice(None),):
+                length = 0.2 * max(u[:, part].shape) ** 0.5
+                expected[name][:, part] -= 0.1 * length * orthogonal(u[:, part])
+        assert params.keys() == expected.keys() and muon.v.keys() == adamw.v.keys()
+        for name, p in params.items():
+            assert np.allclose(p, expected[name], rtol=1e-12), name
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (5, 9), (9, 5)])
+def test_what_muon_steps_along_has_the_gradients_directions_all_of_one_length(shape):
+    rng = np.random.default_rng(0)
+    U, V = (np.linalg.qr(rng.standard_normal((n, n)))[0][:, :5] for n in shape)  # (n, 5)
+    for scale in (1e-12, 1.0, 1e12):
+        turned = U.T @ orthogonal(scale * (U * [1, 0.5, 0.2, 0.1, 0.05]) @ V.T) @ V  # in a's own directions
+        assert np.allclose(turned, np.diag(np.diag(turned)), atol=1e-9)
+        assert (np.diag(turned) > 0.6).all() and (np.diag(turned) < 1.25).all()
+    assert not orthogonal(np.zeros(shape)).any()
 
 
 def test_blocks_of_a_large_tensor_are_all_updated(monkeypatch):

@@ -3,8 +3,8 @@
 The documents are one stream, numbered; how hard they are grows with the number. A sitting reads a stretch of
 it and may end anywhere: `start` goes on from the folder that it wrote, at the next document. The rate warms
 up, stays, and falls only where `decay` says so (WSD: warm-up, stable, decay), so a folder from before the
-decay can always go on. What a sitting leaves out is AdamW's moments: a short warm-up finds them again. Within
-a sitting nothing is left out: `resume` goes on, bit for bit, with one that was stopped.
+decay can always go on. What a sitting leaves out are the moments of the optimizer: a short warm-up finds them
+again. Within a sitting nothing is left out: `resume` goes on, bit for bit, with one that was stopped.
 """
 
 import math

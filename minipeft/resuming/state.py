@@ -5,8 +5,8 @@ never parts of two. It holds
 
     now/NAME     the tensors that train, and what the method keeps beside them (Sparse's indices)
     best/NAME    the best adapter so far
-    m/NAME, v/NAME    AdamW's moments
-    run          JSON in bytes: the step, AdamW's t, the history, which evaluation was the best, and `same`
+    m/NAME, v/NAME    the optimizer's moments
+    run          JSON in bytes: the step, the optimizer's t, the history, which evaluation was the best, `same`
 
 The order of the data and all dropout are functions of the seed and the step, so the step is all there is to
 keep of them. `same` is what has to be the same for the sum to come out the same: settings, method, and

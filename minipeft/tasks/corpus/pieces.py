@@ -1,9 +1,8 @@
 """Documents that are no text: tokens drawn at random from the whole vocabulary, and said again.
 
 With no meaning to go by, all there is to learn is where to look: at what came after the same token before, or
-at what stood before it. From these a model learns the first within half a million tokens, the second within a
-fifth of that, and then has both for text; from text alone it had neither after three million. And every token
-is met, those too that no text of this corpus holds.
+at what stood before it. A model that has read text for some million tokens learns both from these within half
+a million, and then has both for text. And every token is met, those too that no text of this corpus holds.
 """
 
 from .difficulty import up_to

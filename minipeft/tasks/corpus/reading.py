@@ -1,8 +1,8 @@
 """Documents as token ids, and which of them count in the loss.
 
-At first every token of a text counts: a model that can write learns to look back no later, and writing is learnt
-fast. More and more of the texts count only where they are marked, in the end all but one of sixteen, so that the model
-still writes. One document in ten is no text: see pieces.py.
+At first every token of a text counts: a model that learns to write learns to look back no later, and writing
+is learnt fast. Later fewer and fewer texts count in full, in the end one of sixteen, so that the model still
+writes; the others count where they are marked. One document in ten is no text: see pieces.py.
 """
 
 from random import Random
