@@ -38,7 +38,7 @@ def linear_at_backward(dy, cache, step):
     if dx is None:
         return None, grads
     dx, g = step.method.linear_input_backward(add_dx(dx, dx_beside), before, step)
-    return dx if "x" in step.wants(f"{name}.input") else None, grads | g
+    return dx if "x" in step.wants(f"{name}.input") else None, add_grads(grads, g)
 
 
 def layer_norm_at(name, x, step):
@@ -88,7 +88,7 @@ def attn_backward(dh, cache, step):
     dh, dx, grads = step.method.sublayer_backward(dh, site, step)
     dh = step.ops.dropout_backward(dh, drop)
     do, g = linear_at_backward(dh, c_proj, step)
-    grads |= g
+    add_grads(grads, g)
     if do is None:
         return dx, grads  # nothing trains below
     dq, dk, dv = step.ops.attention_backward(do, att)
@@ -96,11 +96,11 @@ def attn_backward(dh, cache, step):
     add_grads(grads, g)
     dqkv = xp_of(dh).concatenate([dq, dk, dv], axis=1)  # (N, 3C)
     da, g = linear_at_backward(dqkv, c_attn, step)
-    grads |= g
+    add_grads(grads, g)
     if da is None:
         return dx, grads
     dx_norm, g = layer_norm_at_backward(add_dx(da, da_kv), norm, step)
-    return add_dx(dx, dx_norm), grads | g
+    return add_dx(dx, dx_norm), add_grads(grads, g)
 
 
 def mlp(x, layer, step):
@@ -121,16 +121,16 @@ def mlp_backward(dh, cache, step):
     dh, dx, grads = step.method.sublayer_backward(dh, site, step)
     dh = step.ops.dropout_backward(dh, drop)
     dg, g = linear_at_backward(dh, c_proj, step)
-    grads |= g
+    add_grads(grads, g)
     if dg is None:
         return dx, grads  # nothing trains below
     du = step.ops.gelu_backward(dg, act)
     da, g = linear_at_backward(du, c_fc, step)
-    grads |= g
+    add_grads(grads, g)
     if da is None:
         return dx, grads
     dx_norm, g = layer_norm_at_backward(da, norm, step)
-    return add_dx(dx, dx_norm), grads | g
+    return add_dx(dx, dx_norm), add_grads(grads, g)
 
 
 def block(x, layer, step):

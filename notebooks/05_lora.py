@@ -375,7 +375,7 @@ with picture(
 #
 # LoHa (Hyeon-Woo et al. 2022) multiplies two low-rank matrices entry by entry. The rank of such a product may be $R^2$.
 #
-# $$dW^T = s\,(A_1 B_1) * (A_2 B_2)$$
+# $$\Delta W^T = s\,(A_1 B_1) * (A_2 B_2)$$
 
 # %%
 shapes = [(30, 3), (3, 20), (30, 3), (3, 20)]

@@ -2,14 +2,14 @@ r"""LoHa: a change of the weight that is the elementwise product of two low-rank
 
     y = x W + b + s x ((A1 B1) * (A2 B2))^T     W (I, O), b (O,) frozen;  * elementwise;  s = alpha / R
                                                 A1, A2 (O, R) and B1, B2 (R, I) train
-    dW = s ((A1 B1) * (A2 B2))^T                (I, O), the change of W
+    delta = s ((A1 B1) * (A2 B2))^T                (I, O), the change of W
 
 The elementwise product of two matrices of rank R has a rank of up to R^2, so the change is richer than LoRA's
 with as many parameters: R = 4 here has the parameters of LoRA's R = 8, and a rank of up to 16.
 
 It is also dearer. LoRA multiplies x by its small factors one after the other; an elementwise product has no
-such factors, so dW (I, O) itself is formed in every forward and once more in the backward, and x dW, its
-gradient x^T dy and dy dW^T are three products as large as the layer's own. No dW outlives its layer.
+such factors, so delta (I, O) itself is formed in every forward and once more in the backward, and x delta, its
+gradient x^T dy and dy delta^T are three products as large as the layer's own. No delta outlives its layer.
 
 Source: Hyeon-Woo et al. 2022, "FedPara: Low-Rank Hadamard Product for Communication-Efficient Federated
 Learning", section 2 and proposition 1. Defaults, names and shapes as in Hugging Face PEFT, which has it for
@@ -87,23 +87,23 @@ class LoHa(Method):
         return by_pattern(name, self.alpha_pattern, self.alpha) / self.rank(name)
 
     def update(self, name, tensors):
-        """dW (I, O), and the M1 = A1 B1 and M2 = A2 B2 (O, I) that it is made of."""
+        """delta (I, O), and the M1 = A1 B1 and M2 = A2 B2 (O, I) that it is made of."""
         A1, B1, A2, B2 = (tensors[f"{name}.{key}"] for key in FACTORS)
         M1, M2 = A1 @ B1, A2 @ B2  # (O, I)
         return (self.scaling(name) * M1 * M2).T, M1, M2
 
     def linear(self, name, x, y, step):
-        """y = x W + b (N, O) -> y + x dW."""
+        """y = x W + b (N, O) -> y + x delta."""
         if not self.acts_on(name):
             return y, None
         dropped = self.module_dropout and step.rng is not None and step.rng.random() < self.module_dropout
         if not dropped:
-            dW, _, _ = self.update(name, step.tensors)
-            y += x @ dW
+            delta, _, _ = self.update(name, step.tensors)
+            y += x @ delta
         return y, (name, x, dropped) if step.grad_enabled else None
 
     def linear_backward(self, dy, cache, step):
-        """forward: y += x dW, dW^T = s M1 * M2, M1 = A1 B1, M2 = A2 B2."""
+        """forward: y += x delta, delta^T = s M1 * M2, M1 = A1 B1, M2 = A2 B2."""
         if cache is None:
             return dy, None, {}
         name, x, dropped = cache
@@ -111,20 +111,20 @@ class LoHa(Method):
         if dropped:
             zeros = [0 * factor for factor in (A1, B1, A2, B2)]
             return dy, None, {f"{name}.{key}": g for key, g in zip(FACTORS, zeros, strict=True)}
-        dW, M1, M2 = self.update(name, step.tensors)
-        G = self.scaling(name) * (dy.T @ x)  # (O, I): s times the gradient of dW^T
+        delta, M1, M2 = self.update(name, step.tensors)
+        G = self.scaling(name) * (dy.T @ x)  # (O, I): s times the gradient of delta^T
         dM1, dM2 = G * M2, G * M1
         gradients = dM1 @ B1.T, A1.T @ dM1, dM2 @ B2.T, A2.T @ dM2
         grads = {f"{name}.{key}": g for key, g in zip(FACTORS, gradients, strict=True)}
-        return dy, dy @ dW.T if "x" in step.wants(name) else None, grads  # (N, I)
+        return dy, dy @ delta.T if "x" in step.wants(name) else None, grads  # (N, I)
 
     def merge(self, weights, tensors):
-        """W + dW for every target."""
-        return {key: weights[key] + dW for key, dW in self._updates(tensors)}
+        """W + delta for every target."""
+        return {key: weights[key] + delta for key, delta in self._updates(tensors)}
 
     def unmerge(self, weights, tensors):
-        """W - dW: what `merge` was given, to rounding."""
-        return {key: weights[key] - dW for key, dW in self._updates(tensors)}
+        """W - delta: what `merge` was given, to rounding."""
+        return {key: weights[key] - delta for key, delta in self._updates(tensors)}
 
     def _updates(self, tensors):
         for tensor in tensors:

@@ -9,8 +9,8 @@ RAMP = 60_000  # documents until the hardest may come
 
 
 def hardness(rng, n):
-    """How hard document number n is: from 0, the easiest, to a limit that grows with n up to 1."""
-    return rng.random() * min(1.0, 0.1 + n / RAMP)
+    """How hard document number n is: from 0, the easiest, to a limit that grows with n from 0.1 to 1."""
+    return rng.random() * (0.1 + 0.9 * min(1.0, n / RAMP))
 
 
 def up_to(hard, low, high):

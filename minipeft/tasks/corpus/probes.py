@@ -57,9 +57,10 @@ def two_by_two(rng):
 
 
 def share_right(model, marked):
-    """Of the marked tokens of these documents, those that the model holds likeliest."""
+    """Of the marked tokens of these documents, but the end, the share that the model holds likeliest."""
     read = [marked_ids(text, model.model.tokenizer, model.config) for text in marked]
-    read = [(ids, [*counts[:-1], False]) for ids, counts in read]  # without the end token
+    end = model.config.eos_token_id
+    read = [(ids, [c and i != end for i, c in zip(ids, counts, strict=True)]) for ids, counts in read]
     hits = np.concatenate([model.scores(packed(read[i : i + EACH]))[1] for i in range(0, len(read), EACH)])
     return float(hits.mean()) if len(hits) else 0.0  # a model with few positions may see none
 

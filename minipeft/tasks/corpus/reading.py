@@ -1,7 +1,7 @@
 """Documents as token ids, and which of them count in the loss.
 
 At first every token of a text counts: a model that learns to write learns to look back no later, and writing
-is learnt fast. Later fewer and fewer texts count in full, in the end one of sixteen, so that the model still
+is learnt fast. Later fewer and fewer texts count in full, in the end one of four, so that the model still
 writes; the others count where they are marked. One document in ten is no text: see pieces.py.
 """
 
@@ -16,17 +16,18 @@ from .difficulty import hardness
 from .marks import read_marks
 from .pieces import pieces
 
-PIECES, IN_FULL = 1 / 10, 1 / 16
-WRITING = 200_000  # documents until the share of texts that count in full has come down to IN_FULL
+PIECES, IN_FULL = 1 / 10, 1 / 4
+WRITING = 150_000  # documents until the share of texts that count in full has come down to IN_FULL
 
 
 def read(seed, n, tokenizer, config):
-    """Document number n -> its ids, and for each whether it counts; the end token is their last."""
+    """Document number n -> its ids, and for each whether it counts; the end token is their last, unless it is cut."""
     rng = Random(f"reading {seed} {n}")
     if rng.random() < PIECES:
-        return pieces(rng, hardness(rng, 4 * n), config)
+        return pieces(rng, hardness(rng, 4 * n), config)  # they get hard four times as fast as texts
     ids, counts = marked_ids(document(seed, n), tokenizer, config)
-    return ids, [True] * len(ids) if rng.random() < max(IN_FULL, 1 - n / WRITING) else counts
+    in_full = 1 - (1 - IN_FULL) * min(1.0, n / WRITING)
+    return ids, [True] * len(ids) if rng.random() < in_full else counts
 
 
 def marked_ids(marked, tokenizer, config):
