@@ -63,7 +63,8 @@ def gradcheck(model, batch, elements=4, scramble=0.1, seed=0, progress=None):
 
     scramble: noise put on the trainable tensors first, relative to their size, and taken off at the end.
     At initialisation many gradients are zero (LoRA's A while B = 0) and would pass unseen.
-    What a method says that its backward takes for constant (DoRA's norms) is held still: `Method.held`.
+    What a method says that its backward takes for constant (DoRA's norms) is held still, see
+    `Method.with_constants_held`.
     progress: wraps the list of names, for a bar. Raises InputError unless the model is float64, and
     for a tensor that should train and got no gradient.
     """

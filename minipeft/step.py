@@ -88,7 +88,7 @@ class Step:
         return wants
 
     def backward_reaches(self, layer):
-        """WHERE THE BACKWARD STOPS: below the lowest block in which, or below which, something trains."""
+        """WHERE THE BACKWARD STOPS: does it enter this block? Yes, if something trains in it or below it."""
         return self.lowest_trained <= self.depth(f"h.{layer}.mlp")
 
     def with_dropout_rng(self, part):

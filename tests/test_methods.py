@@ -53,6 +53,7 @@ from minipeft import (
 )
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods import METHODS, Method
+from minipeft.methods.base import add_grads
 
 
 def each(names):
@@ -103,6 +104,70 @@ def test_gradients_with_plain_operations_are_the_derivatives_too(name):
     peft = noisy(SMALL[name], scale=0.3 if name in FAINT_AT_INIT else 0)
     peft.model.ops = "plain"
     assert max(gradcheck(peft, small_batch(), elements=1).values()) < TOLERANCE
+
+
+class OneScale(Method):
+    """One number, at every site of every layer: x -> x s."""
+
+    def init(self, model, rng):
+        return {"scale": np.ones(1)}
+
+    def scaled(self, x, step):
+        s = step.tensors["scale"]  # (1,)
+        return x * s, (x, s)
+
+    def scaled_backward(self, dx, cache):
+        x, s = cache
+        return dx * s, {"scale": (dx * x).sum(keepdims=True).reshape(1)}
+
+    def embed(self, x, layout, step):
+        x, cache = self.scaled(x, step)
+        return x, layout, cache
+
+    def embed_backward(self, dx, cache, step):
+        return self.scaled_backward(dx, cache)
+
+    def linear_input(self, name, x, step):
+        return self.scaled(x, step)
+
+    def linear_input_backward(self, dx, cache, step):
+        return self.scaled_backward(dx, cache)
+
+    def linear(self, name, x, y, step):
+        return self.scaled(y, step)
+
+    def linear_backward(self, dy, cache, step):
+        dy, grads = self.scaled_backward(dy, cache)
+        return dy, None, grads
+
+    def keys_values(self, layer, k, v, key_layout, x, step):
+        (k, k_cache), (v, v_cache) = self.scaled(k, step), self.scaled(v, step)
+        return k, v, key_layout, (k_cache, v_cache)
+
+    def keys_values_backward(self, dk, dv, cache, step):
+        (dk, grads), (dv, g) = map(self.scaled_backward, (dk, dv), cache)
+        return dk, dv, None, add_grads(grads, g)
+
+    def sublayer(self, name, x, h, step):
+        return self.scaled(h, step)
+
+    def sublayer_backward(self, dh, cache, step):
+        dh, grads = self.scaled_backward(dh, cache)
+        return dh, None, grads
+
+
+@pytest.mark.parametrize("ops", ["plain", "fast"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_gradient_of_a_tensor_in_many_places_is_the_sum_over_them(ops, checkpointing):
+    peft = noisy(OneScale())
+    peft.model.ops = ops
+    assert max(gradcheck(peft, small_batch()).values()) < TOLERANCE
+    loss_at = lambda: peft.loss_and_grads(small_batch(), checkpointing=checkpointing)
+    grad, s, h = loss_at()[1]["scale"], peft.trainable["scale"], 1e-6
+    s += h
+    above = loss_at()[0]
+    s -= 2 * h
+    assert grad == pytest.approx((above - loss_at()[0]) / (2 * h), rel=1e-6)
 
 
 def with_dropout(method):

@@ -8,8 +8,8 @@ The elementwise product of two matrices of rank R has a rank of up to R^2, so th
 with as many parameters: R = 4 here has the parameters of LoRA's R = 8, and a rank of up to 16.
 
 It is also dearer. LoRA multiplies x by its small factors one after the other; an elementwise product has no
-such factors, so delta (I, O) itself is formed in every forward and once more in the backward, and x delta, its
-gradient x^T dy and dy delta^T are three products as large as the layer's own. No delta outlives its layer.
+such factors, so delta (I, O) itself is formed in every forward and once more in the backward, and x delta,
+its gradient x^T dy and dy delta^T are three products as large as the layer's own. No delta outlives a layer.
 
 Source: Hyeon-Woo et al. 2022, "FedPara: Low-Rank Hadamard Product for Communication-Efficient Federated
 Learning", section 2 and proposition 1. Defaults, names and shapes as in Hugging Face PEFT, which has it for
