@@ -36,7 +36,7 @@ RANGES = {
 
 @dataclass
 class Training:
-    """How to train. All randomness comes from `seed`: the same settings give the same numbers, bit for bit.
+    """How to train. The same settings, from the same adapter, give the same numbers, bit for bit.
 
     That holds for a number of threads and of ranks: with another, sums round otherwise and dropout draws
     other masks. On a GPU masks depend on its kind, too; whether its libraries hold to it is not tried.
@@ -54,13 +54,13 @@ class Training:
                         pre-trained with 0.1
     checkpointing       keep each block's input alone, and run the block again before its backward: less
                         memory, more time, the same numbers
-    eval_every          steps between evaluations; 0: ten evaluations in all
+    eval_every          steps between evaluations; 0: a tenth of all, so ten evaluations in all, or a few more
     patience            evaluations without a better one before stopping early; 0: never
     on_long             rows longer than the model: refuse, cut, drop or split (see data/batches.py)
-    seed                of the adapter's first values, the order of the data, and dropout
+    seed                of the order of the data, and dropout (the adapter's first values have PeftModel's)
     save_every          steps, or a time such as 5m, between two saves of the run's state, from which
                         it can go on; without it, the state is saved only where the run is stopped
-    skip_bad_steps      so many steps in all may be left out whose loss or gradient is no finite number
+    skip_bad_steps      how many steps whose loss or gradient is not finite may be skipped, in all
     """
 
     steps: int = 0
@@ -139,7 +139,8 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     SIGINT and SIGTERM let the step end and the state be saved; then it raises KeyboardInterrupt, or
     `resuming.stopping.Terminated`.
     Raises InputError for bad data or settings, and a folder that another run writes to, before any work;
-    where the loss is not a finite number: the model then holds the last good adapter; and where nothing can
+    where the loss is not a finite number: the model then holds the best adapter so far, if one was
+    evaluated; and where nothing can
     be written any more: what was written last is whole.
     """
     s = Training(**settings)
@@ -167,7 +168,7 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
             forget_earlier_run(folder)
         shown = progress and ranks.first
         with metrics_log(folder, s, history) as log, progress_bar(steps, shown, done) as bar:
-            for step in range(done, steps):
+            for step in range(done, done if saved.finished else steps):
                 optimizer.learning_rate = learning_rate_at(step, steps, s)
                 micro_batches = islice(stream, s.accumulation_steps)
                 row = optimizer_step(model, optimizer, micro_batches, s, step, ranks, stop)
@@ -216,7 +217,7 @@ def forget_earlier_run(folder):
 def evaluation(model, held_out, begin, keeper, step, ranks):
     """`evaluate`'s numbers as a History has them, and the seconds since `begin`.
 
-    Raises InputError where it does; the model then holds the last good adapter.
+    Raises InputError where it does; the model then holds the best adapter so far.
     """
     try:
         numbers = evaluate(model, held_out, ranks=ranks)
@@ -235,7 +236,7 @@ def stopped_after(done, steps, folder):
 def skip(row, n, s, history, keeper):
     """A step whose loss or gradient is no finite number: note it, and go on if it may be left out.
 
-    Raises InputError where it may not, with the rows of its batches; the model holds the last good adapter.
+    Raises InputError where it may not, with the rows of its batches; the model holds the best adapter.
     """
     step, rng = row["step"], np.random.default_rng(s.seed)
     numbers = orders(n, s.batch_size, rng, (step - 1) * s.accumulation_steps)
@@ -343,7 +344,7 @@ class Keeper:
         for name, p in self.model.trainable.items():
             p[...] = self.values[name]
         where = f" in {self.folder}" if self.folder else ""
-        return f"the last good adapter, of step {self.best['step']}, is kept{where}"
+        return f"the best adapter so far, of step {self.best['step']}, is kept{where}"
 
 
 @contextmanager
@@ -373,7 +374,7 @@ def metrics_log(folder, settings, history):
 def progress_bar(steps, show, done=0):
     """Gives a function that moves a tqdm bar on by one step's row: loss, tokens per second, time left.
 
-    Where the output is no terminal, a bar would be thousands of lines: then ten lines in all.
+    Where the output is no terminal, a bar would be thousands of lines: then a line every tenth of the steps.
     """
     from tqdm import tqdm
 

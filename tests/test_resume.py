@@ -126,6 +126,20 @@ def test_patience_and_the_best_adapter_survive(tmp_path, monkeypatch):
     assert result_in(tmp_path / "whole") == result_in(tmp_path / "parts")
 
 
+def test_a_run_that_patience_ended_is_done(tmp_path, monkeypatch):
+    """Going on changes nothing of it, however often."""
+    losses = iter([3.0, 1.0, 2.0, 2.0, 2.0])
+    monkeypatch.setattr(loop, "evaluate", lambda model, data, ranks: {"loss": next(losses)})
+    settings = {"patience": 3, "save_every": 5}
+    first = sitting("lora", tmp_path, **settings)
+    assert len(first.steps) == 25 and first.best["step"] == 10
+    before = result_in(tmp_path)
+    for _ in range(2):
+        again = sitting("lora", tmp_path, resume=True, **settings)
+        assert again.steps == first.steps and again.best == first.best
+        assert result_in(tmp_path) == before
+
+
 def test_an_adapter_of_after_the_state_makes_way_for_the_best_of_before(tmp_path, monkeypatch):
     """With other threads it may not be found again."""
     losses = iter([3.0, 2.0, 1.0])
@@ -572,7 +586,7 @@ def test_a_bad_step_names_its_rows(tmp_path, monkeypatch):
     expected = orders(len(PAIRS), 2, np.random.default_rng(SETTINGS["seed"]), 12)
     rows = ", ".join(map(str, sorted(int(i) + 1 for _ in range(2) for i in next(expected))))
     with pytest.raises(
-        InputError, match=rf"step 7: the loss is nan .*\(rows {rows}\); the last good adapter"
+        InputError, match=rf"step 7: the loss is nan .*\(rows {rows}\); the best adapter so far"
     ):
         sitting("lora", tmp_path)
 

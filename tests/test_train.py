@@ -207,7 +207,7 @@ def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_adapter
 
     monkeypatch.setattr(PeftModel, "loss_and_grad_sums", poisoned)
     with pytest.raises(
-        InputError, match=r"step 5: the loss is nan.*last good adapter, of step [24], is kept in"
+        InputError, match=r"step 5: the loss is nan.*best adapter so far, of step [24], is kept in"
     ):
         train(peft, PAIRS, HELD_OUT, tmp_path, False, steps=8, eval_every=2)
     assert snapshot(peft.trainable) == snapshot(kept[0].trainable)

@@ -6,7 +6,7 @@ never parts of two. It holds
     now/NAME     the tensors that train, and what the method keeps beside them (Sparse's indices)
     best/NAME    the best adapter so far
     m/NAME, v/NAME    the optimizer's moments
-    run          JSON in bytes: the step, the optimizer's t, the history, which evaluation was the best, `same`
+    run          JSON in bytes: the step, the optimizer's t, the history, which evaluation was best, `same`
 
 The order of the data and all dropout are functions of the seed and the step, so the step is all there is to
 keep of them. `same` is what has to be the same for the sum to come out the same: settings, method, and
@@ -53,6 +53,7 @@ class SavedRun:
         self.model, self.optimizer, self.keeper, self.history = model, optimizer, keeper, history
         self.path, self.ranks = Path(folder) / STATE if folder and ranks.first else None, ranks
         self.every, self.find_same, self.saved_at = read_every(every), same, time.perf_counter()
+        self.finished = False  # is it one that `begin` found done?
         if self.every and not folder:
             raise InputError("save_every needs a folder to save in: give output_dir")
 
@@ -62,7 +63,8 @@ class SavedRun:
         return json.loads(json.dumps(self.find_same(), default=str))
 
     def begin(self, resume):
-        """The number of steps that are done already: 0 in a new run. With `resume` all is as it was then.
+        """The number of steps that are done already: 0 in a new run. With `resume` all is as it was then, and
+        `finished` says whether no more are to come.
 
         Raises InputError where the state is of another run, and, without `resume`, where there is the state
         of a run that was not finished: it is not for a new run to wipe out. Of several ranks all begin as the
@@ -102,7 +104,7 @@ class SavedRun:
         first = self.ranks.broadcast(self.same)
         if different := sorted(differences(first, self.same), key=lambda d: d not in WORDS.values()):
             raise InputError(f"this rank does not train what the first does: {'; '.join(different)}")
-        arrays, run = self.now(step, finished=False)
+        arrays, run = self.now(step, self.finished)
         run, names = self.ranks.broadcast((run, list(arrays)))
         sent = lambda name: to_host(arrays[name]) if self.ranks.first else None
         arrays = {name: self.ranks.broadcast(sent(name)) for name in names}  # one by one: MPI counts to 2^31
@@ -115,7 +117,7 @@ class SavedRun:
         part = lambda of: {n.removeprefix(of): a for n, a in arrays.items() if n.startswith(of)}
         put_tensors(self.model, part("now/"))
         first = next(iter(self.model.trainable.values()))
-        self.optimizer.t = run["t"]
+        self.finished, self.optimizer.t = run["finished"], run["t"]
         self.optimizer.m = {name: like(first, a) for name, a in part("m/").items()}
         self.optimizer.v = {name: like(first, a) for name, a in part("v/").items()}
         vars(self.history).update(run["history"])
