@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -178,6 +179,18 @@ def test_going_on_wants_the_same_stream(tmp_path, few):
     (tmp_path / "one" / "tokenizer.json").unlink()
     with pytest.raises(InputError, match="no tokenizer"):
         pretrain(tmp_path / "two", start=tmp_path / "one", **settings)
+
+
+def test_what_pretraining_cannot_do_is_refused(tmp_path, few, monkeypatch):
+    def refused(match, **settings):
+        with pytest.raises(InputError, match=match):
+            pretrain(tmp_path, **{"config": SMALL, "documents": 32, "progress": False} | settings)
+
+    refused("setting 'epochs' is not known", epochs=2)
+    refused("documents is 32 and decay 33", decay=33)
+    refused("documents is 0", documents=0)
+    refused("vocab_size is 90000, and the corpus has only", config=replace(SMALL, vocab_size=90_000))
+    refused("documents 8 to 15: the loss is .* lower", learning_rate=1e30, warmup_steps=0, batch_size=8)
 
 
 def test_a_stream_in_two_sittings_reads_each_document_once(tmp_path, few):

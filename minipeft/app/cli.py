@@ -306,7 +306,7 @@ def pretrain_options(p):
     p.add_argument("--out", default="runs/pretrain", help="the folder to write")
     p.add_argument(
         "--documents",
-        type=whole,
+        type=positive,
         help="how many of the stream to train on now (default: 600,000, of about 100 tokens)",
     )
     p.add_argument("--from", dest="start", help="a folder to go on from, at the document where it stopped")

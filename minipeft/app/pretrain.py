@@ -3,8 +3,9 @@
 The documents are one stream, numbered; how hard they are grows with the number. A sitting reads a stretch of
 it and may end anywhere: `start` goes on from the folder that it wrote, at the next document. The rate warms
 up, stays, and falls only where `decay` says so (WSD: warm-up, stable, decay), so a folder from before the
-decay can always go on. What a sitting leaves out are the moments of the optimizer: a short warm-up finds them
-again. Within a sitting nothing is left out: `resume` goes on, bit for bit, with one that was stopped.
+decay can always go on. What it leaves out are the moments of the optimizer, which a short warm-up finds
+again, and what float16 rounds away. Within a sitting nothing is left out: `resume` goes on, bit for bit, with
+one that was stopped.
 """
 
 import math
@@ -17,7 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..config import GPT2Config
-from ..errors import InputError
+from ..errors import InputError, check_choice
 from ..files.content import content_of
 from ..files.json_files import read_json, write_json
 from ..files.run_folder import run_folder
@@ -40,6 +41,7 @@ DOCUMENTS = 600_000  # of about 100 tokens
 HELD_OUT_SEED = 10**9  # the seed of the corpus's validation documents
 HELD_OUT = 300
 SETTINGS = {"batch_size": 32, "learning_rate": 2e-3, "warmup_steps": 100, "weight_decay": 0.1}
+OTHERS = ("max_grad_norm", "dropout", "checkpointing", "save_every")  # settings with the values of `Training`
 
 
 def train_tokenizer(texts, vocab_size):
@@ -57,7 +59,7 @@ def train_tokenizer(texts, vocab_size):
 
 
 def pretrain(
-    folder, documents=None, config=None, seed=0, progress=True, start=None, decay=0, every=4000, resume=False,
+    folder, documents=None, config=None, seed=0, progress=True, start=None, decay=0, every=8000, resume=False,
     **settings,
 ):  # fmt: skip
     """Train every weight on the next `documents` of the stream; write a float16 checkpoint now and then.
@@ -66,12 +68,17 @@ def pretrain(
     the settings, the curve with its probes. start: a folder to go on from, of `pretrain` or any other model
     with a tokenizer; without one the weights are random and the tokenizer is learnt from the corpus.
     decay: over how many of the last documents the rate falls to zero. every: documents between checkpoints.
-    settings: of `Training`, where they differ from SETTINGS. resume: go on with a sitting that was stopped,
+    settings: those of SETTINGS and OTHERS, where they differ. resume: go on with a sitting that was stopped,
     bit for bit, from the state that save_every or a signal left in the folder. -> what training.json holds.
     """
+    for name in settings:
+        check_choice("setting", name, (*SETTINGS, *OTHERS))
+    documents = DOCUMENTS if documents is None else documents
+    if not 0 <= decay <= documents or documents < 1:
+        raise InputError(f"documents is {documents:,} and decay {decay:,}: decay is of the last of them")
     s = Training(seed=seed, **SETTINGS | settings)
     model, about = begin(start, config or SHAPE, seed)
-    peft, documents = PeftModel(model, Full()), documents or DOCUMENTS
+    peft = PeftModel(model, Full())
     peft.give_up_base()
     steps = math.ceil(documents / s.batch_size)
     optimizer = Muon(s.learning_rate, weight_decay=s.weight_decay)
@@ -84,36 +91,38 @@ def pretrain(
     same |= {"decay": decay, "every": every}
     same |= {"config": asdict(model.config), "tokenizer": content_of(model.tokenizer.to_str())}
     saved = SavedRun(peft, optimizer, Keeper(peft, None), so_far, folder, s.save_every, lambda: same)
-    with run_folder(folder) as held, stop_asked() as stop, progress_bar(steps, progress) as bar:
+    with run_folder(folder) as held, stop_asked() as stop:
         done, clock = saved.begin(resume), time.perf_counter()
         about, losses = so_far.about, so_far.losses
         first = about["sittings"][-1]["first"]
-        for step in range(done, steps):
-            factor = rate(step, steps, s.warmup_steps, decay // s.batch_size)
-            optimizer.learning_rate = s.learning_rate * factor
-            n = about["next_document"]
-            numbers = range(n, min(n + s.batch_size, first + documents))
-            batch = packed([read(seed, number, model.tokenizer, model.config) for number in numbers])
-            row = optimizer_step(peft, optimizer, [batch], s, step)
-            if not math.isfinite(row["loss"] + row["grad_norm"]):
-                raise InputError(f"document {n}: the loss is {row['loss']}; {folder} has the last checkpoint")
-            losses.append(row["loss"])
-            about["next_document"], about["tokens"] = numbers.stop, about["tokens"] + row["tokens"]
-            about["minutes"] += (time.perf_counter() - clock) / 60
-            clock = time.perf_counter()
-            bar(row)
-            held.check()
-            if (step + 1) % max(1, every // s.batch_size) == 0 or step + 1 == steps:
-                about["curve"].append(point(about, losses, optimizer.learning_rate, peft))
-                losses.clear()
-                if progress:
-                    print(in_words(about["curve"][-1]), flush=True)
-                GPT2(model.config, peft.weights, model.tokenizer).save_pretrained(folder, dtype="float16")
-                write_json(Path(folder) / "training.json", about)
-            if stop.asked or saved.due(step + 1):
-                saved.save(step + 1)
-            if stop.asked:
-                raise stop.asked(stopped_after(step + 1, steps, folder))
+        with progress_bar(steps, progress, done) as bar:
+            for step in range(done, steps):
+                factor = rate(step, steps, s.warmup_steps, math.ceil(decay / s.batch_size))
+                optimizer.learning_rate = s.learning_rate * factor
+                n = about["next_document"]
+                numbers = range(n, min(n + s.batch_size, first + documents))
+                batch = packed([read(seed, number, model.tokenizer, model.config) for number in numbers])
+                row = optimizer_step(peft, optimizer, [batch], s, step)
+                if not math.isfinite(row["loss"] + row["grad_norm"]):
+                    found = f"the loss is {row['loss']} and the gradient's norm {row['grad_norm']}"
+                    raise InputError(f"documents {n} to {numbers[-1]}: {found}: try a lower learning rate")
+                losses.append(row["loss"])
+                about["next_document"], about["tokens"] = numbers.stop, about["tokens"] + row["tokens"]
+                about["minutes"] += (time.perf_counter() - clock) / 60
+                clock = time.perf_counter()
+                bar(row)
+                held.check()
+                if (step + 1) % max(1, every // s.batch_size) == 0 or step + 1 == steps:
+                    about["curve"].append(point(about, losses, optimizer.learning_rate, peft))
+                    losses.clear()
+                    if progress:
+                        print(in_words(about["curve"][-1]), flush=True)
+                    GPT2(model.config, peft.weights, model.tokenizer).save_pretrained(folder, dtype="float16")
+                    write_json(Path(folder) / "training.json", about)
+                if stop.asked or saved.due(step + 1):
+                    saved.save(step + 1)
+                if stop.asked:
+                    raise stop.asked(stopped_after(step + 1, steps, folder))
         saved.path.unlink(missing_ok=True)  # done: the checkpoint says all that the next sitting needs
     return about
 
@@ -123,6 +132,8 @@ def begin(start, config, seed):
     about = {"next_document": 0, "tokens": 0, "minutes": 0.0, "seed": seed, "sittings": [], "curve": []}
     if start is None:
         tokenizer = train_tokenizer(islice(corpus(seed), 20_000), config.vocab_size)
+        if (found := tokenizer.get_vocab_size()) < config.vocab_size:
+            raise InputError(f"vocab_size is {config.vocab_size}, and the corpus has only {found} tokens")
         return GPT2.random(config, seed=seed, tokenizer=tokenizer, std=config.n_embd**-0.5), about
     model = GPT2.from_pretrained(start)
     if model.tokenizer is None:
