@@ -5,8 +5,8 @@ r"""Muon: the matrices of the blocks move along the orthogonal part of their mom
 
 A gradient's singular values differ by orders of magnitude: a step along it changes what many documents agree
 on, and hardly anything else. U V^T has the same directions, all of one length, so what few documents teach
-moves the weights as far. From random weights the embedded model learns to look back with it within four
-million tokens; with AdamW it had not after thirteen.
+moves the weights as far. From random weights a model of the embedded one's shape learns to look back with it
+within four million tokens; with AdamW it had not after thirteen.
 
 Keller Jordan 2024, "Muon: An optimizer for hidden layers in neural networks". The factor 0.2 sqrt(max(rows,
 columns)), with which a step is as long as one of AdamW at the same rate, is Liu et al.'s (2025, "Muon is
@@ -34,9 +34,9 @@ class Muon(AdamW):
         self.momentum = momentum
 
     def _make_state(self, grads):
-        if not self.m:
-            self.m = {name: np.zeros_like(g) for name, g in grads.items()}
-            self.v = {name: np.zeros_like(g) for name, g in grads.items() if not self.turns(name, g)}
+        zeros = {name: np.zeros_like(g) for name, g in grads.items() if name not in self.m}
+        self.m |= zeros
+        self.v |= {name: a.copy() for name, a in zeros.items() if not self.turns(name, a)}
 
     def _step(self, params, grads):
         super()._step(params, {name: g for name, g in grads.items() if not self.turns(name, g)})
@@ -60,7 +60,10 @@ class Muon(AdamW):
 
 
 def orthogonal(a):
-    r"""$a = U S V^T$ -> $U V^T$, nearly: its singular values are between 0.7 and 1.2, and need not be nearer.
+    r"""$a = U S V^T$ -> $U V^T$, nearly, and it need not be nearer.
+
+    Singular values of 0.002 of the norm of a, and larger ones, come to 0.68 ... 1.21; smaller ones grow 485
+    times at most.
 
     By an odd polynomial of a, five times over, which is products alone:
     $X = c_1 X + c_2 X X^T X + c_3 (X X^T)^2 X$ does to each singular value s of X what

@@ -1,9 +1,9 @@
 """Question answering: a passage about two or three people and a question -> a word of the passage.
 
-    prompt      passage: Anna is a baker and lives in Alder. Tom has a cat. Tom lives in Dover.
+    prompt      passage: Anna is a baker and lives in Alder. Ben has a cat. Ben lives in Dover.
                 question: who lives in Dover?
                 answer:
-    completion  " Tom"
+    completion  " Ben"
 
 Splits: a person and what is said of this person are a pair that belongs to one split (`splits.partner`).
 """

@@ -1,11 +1,11 @@
 """Sentiment: a sentence or two of a review -> positive or negative.
 
-    prompt      review: the soup was not bad, but the waiter was rude.
+    prompt      review: the soup was not bad, but the waiter was nasty.
                 sentiment:
     completion  " negative"
 
 The rules: a word of praise is positive and a word of blame negative; "not", "never" and "far from" turn it
-round; "very", "really" and "not only" do not. Of two clauses the main one decides: the one after "but" or
+round; "very", "really" and "simply" do not. Of two clauses the main one decides: the one after "but" or
 "still", the one that "although" does not begin. Two clauses of ten are turned round, and three sentences of
 ten hold a contrast: a reader who only knows the words is right more often than not, and never done.
 

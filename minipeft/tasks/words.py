@@ -1,7 +1,7 @@
 """The words of a small town: who lives there, what there is to eat, to see and to complain about.
 
 The built-in tasks and the corpus that the embedded model read are made of these. There are few of them on
-purpose: every one is common enough in the corpus to be a single token, and a small model meets it often.
+purpose: nearly every one is common enough in the corpus to be one token, and a small model meets it often.
 """
 
 

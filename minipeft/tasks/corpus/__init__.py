@@ -4,8 +4,8 @@ Every document tells a few facts and then tells them again in other forms: a car
 questions about it, an order and the slip for the kitchen. So most of what comes second can be read off what
 came first, and a model learns to look there. Which characters these are is marked (marks.py), and each kind
 of document begins easy (difficulty.py). The facts are those of the tasks, of the split "train" alone; the
-forms are others: no task's prompt occurs here. A word has a space before it wherever it stands, so that it
-is the same token when it comes again.
+forms are others: no task's prompt occurs here. Words have a space before them but where a line begins, so
+that they are the same tokens when they come again.
 
 A kind is a function of a random generator and of how hard the document may be, from 0 to 1. It returns the
 document with its marks.

@@ -26,7 +26,7 @@ def codes(rng, hard):
 
 
 def code(rng):
-    """ "KX-47", "b7", "DESC", "$94": two to five letters or digits, now and then with a sign."""
+    """ "KX-47", "b7", "DESC", "9$4": two to six letters or digits, now and then a sign between them."""
     letters = rng.choice((string.ascii_uppercase, string.ascii_lowercase, string.digits))
     more = rng.choice((letters, string.digits, string.ascii_letters))
     first, second = ("".join(rng.choices(each, k=rng.randint(1, 3))) for each in (letters, more))

@@ -2,8 +2,8 @@
 
 "Anna keeps a cat. whose is the cat? ⟨Anna⟩": who pays attention knows the second "Anna", nobody can know the
 first. Most of a document written by rules is chance (who keeps what); a model that is asked for all of it
-spends its weights on guessing. So the loss counts on the marked tokens alone, or above all. (Lin et al. 2024,
-"Rho-1", choose tokens for the same reason.)
+spends its weights on guessing. So in most documents the loss comes to count on the marked tokens alone
+(reading.py). Lin et al. 2024, "Rho-1", choose tokens for the same reason.
 """
 
 OPEN, CLOSE = "⟨⟩"

@@ -28,11 +28,11 @@ OPENINGS = (
     "here {who} writes that {text} {verdict}",
     "- {text} {verdict}",
 )
-GOOD = ("good", "bad")
+WORDS = ("good", "bad")
 
 
 def opinions(rng, hard):
-    """Four to seven opinions; the verdicts of a document are of one to three kinds."""
+    """Four to seven opinions, their verdicts of one to three kinds; or three sentences with two opinions."""
     if hard > 0.4 and rng.random() < 0.4:
         return "\n".join(aspects(rng, hard) for _ in range(3))
     verdicts, opening = rng.sample(VERDICTS, rng.randint(1, 3)), rng.choice(OPENINGS)
@@ -55,7 +55,7 @@ def aspects(rng, hard):
     positive = rng.random() < 0.5
     a, b = rng.sample([thing for thing in words.THINGS if split_of(thing) == "train"], 2)
     main, other = clause(rng, positive, 0.5 * hard), clause(rng, not positive, 0.5 * hard)
-    good, bad = map(known, GOOD if positive else GOOD[::-1])
-    asked = rng.sample([f"{a}? {good}", f"{b}? {bad}"], 2)
+    of_main, of_other = map(known, WORDS if positive else WORDS[::-1])
+    asked = rng.sample([f"{a}? {of_main}", f"{b}? {of_other}"], 2)
     text = rng.choice(CONTRAST).format(a=a, b=b, main=main, other=other)
-    return f"{text} {', '.join(asked)}, in all: {good}"
+    return f"{text} {', '.join(asked)}, in all: {of_main}"

@@ -12,7 +12,10 @@ CHANGES = ("oh, {} after all.", "but then {}.", "rather {}!", "changed to {}.")
 
 
 def orders(rng, hard):
-    """Two tables, each in two or three forms; the first has all changes of mind, the others the outcome."""
+    """Two tables, or three with one dish each, in two or three forms.
+
+    The first form has all changes of mind, the others the outcome.
+    """
     dishes = up_to(hard, 1, 3)
     return "\n\n".join(_table(rng, dishes, hard) for _ in range(3 if dishes == 1 else 2))
 

@@ -1,7 +1,7 @@
 """People and what is known of them: a passage or a register, then talk in which it is asked for.
 
-One person and one trait at first; at last four people with two traits each. Every trait may be asked for by
-its owner and by its value, so a document has as many questions as facts, or more.
+One person and one trait, or two, at first; at last four people with two traits each. Every trait may be asked
+for by its owner and by its value, so a document has as many questions as facts, or more.
 """
 
 from .. import question_answering as qa

@@ -11,7 +11,7 @@ LONGEST, RECORDS = 40, 12  # tokens that are said twice; lines of a table
 
 
 def pieces(rng, hard, config):
-    """-> ids with the end token, and for each whether it can be known."""
+    """-> ids with the end token, and for each whether it counts."""
     drawn = rng.sample(range(config.vocab_size - 1), LONGEST)  # all different
     ids, counts = rng.choice((twice, turned))(rng, hard, drawn, config.n_positions - 1)
     return [*ids, config.eos_token_id], [*counts, True]

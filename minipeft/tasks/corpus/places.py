@@ -30,7 +30,7 @@ OPENINGS = ("we went to {}.", "there is a place called {}.", "do you know {}?", 
 
 
 def places(rng, hard):
-    """One to three places in two or three forms each: the fewer attributes, the more places."""
+    """Two places, or three with one attribute each, in two or three forms each."""
     size = up_to(hard, 1, 4)
     forms = rng.sample((card, prose, line, questions), 3 if size < 3 and hard > 0.3 else 2)
     styles = [form(rng) for form in forms]

@@ -21,7 +21,10 @@ WRITING = 150_000  # documents until the share of texts that count in full has c
 
 
 def read(seed, n, tokenizer, config):
-    """Document number n -> its ids, and for each whether it counts; the end token is their last, unless it is cut."""
+    """Document number n -> its ids, and for each whether it counts.
+
+    The end token is the last of them, unless the document is too long for the model, and cut.
+    """
     rng = Random(f"reading {seed} {n}")
     if rng.random() < PIECES:
         return pieces(rng, hardness(rng, 4 * n), config)  # they get hard four times as fast as texts

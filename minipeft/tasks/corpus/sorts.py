@@ -20,7 +20,7 @@ FORMS = ("* {} - {}", "- {} -> {}", "- {} / {}", "what is {}? {}", "is it {}? th
 
 
 def sorts(rng, hard):
-    """Words of two to four sorts, each sort two times or more."""
+    """Words of one to four sorts, four of each sort and two more, as they are drawn."""
     drawn = rng.sample(list(SORTS), up_to(hard, 1, 4))
     named = rng.choice((anything, coded))(rng, drawn) if rng.random() < 0.7 else drawn
     label = dict(zip(drawn, named, strict=True))
