@@ -1,7 +1,8 @@
-r"""The operations of a transformer, as their formulas: each is a pair, `f` and, right under it, `f_backward`.
+r"""The operations of a transformer, as their formulas: `f`, and right under it its `f_backward`, if any.
 
     y, cache = f(x, ...)                 the cache holds what the backward needs, and no more
-    dx, grads = f_backward(dy, cache)    gradients are returned; the caller adds them up
+    dx, grads = f_backward(dy, cache)    gradients of what f was given, {name: gradient} for its weights;
+                                         the caller adds them up
 
 `wants` says which gradients somebody asked for: a set of "x" (of the input), "weight", "bias". What
 nobody wants is not formed, and an input that only served it is not kept.
@@ -52,7 +53,10 @@ def layer_norm(x, w, b, eps, wants=frozenset()):
 
 
 def layer_norm_backward(dy, cache):
-    r"""$dx = \frac{1}{\sigma}\,(g - \bar g - \hat x\,\overline{g \hat x})$, $g = dy\,w$; bars: row means."""
+    r"""$dx = r\,(g - \bar g - \hat x\,\overline{g \hat x})$, $g = dy\,w$, $r = 1/\sqrt{\sigma^2 + \epsilon}$.
+
+    Bars are means over each row.
+    """
     xhat, rstd, w, wants = cache
     dx, grads = None, {}
     if "weight" in wants:
@@ -128,7 +132,7 @@ def attention(q, k, v, q_spans, k_spans, H, p_drop=0.0, rng=None, wants=frozense
 def attention_backward(do, cache):
     r"""do (N, C) -> dq (N, C), dk, dv (N', C).
 
-    forward: $o = p\,v$, so $dv = p^T do$ and $dp = do\,v^T$;
+    forward: $o = (p\,m)\,v$, m dropout's mask (1 without), so $dv = (p\,m)^T do$ and $dp = (do\,v^T)\,m$;
     softmax: $ds = p\,(dp - \sum_j dp_j\,p_j)$;
     forward: $s = q k^T/\sqrt D$, so $dq = ds\,k/\sqrt D$ and $dk = ds^T q/\sqrt D$.
     """

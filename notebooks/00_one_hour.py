@@ -60,7 +60,8 @@ with picture(finding, 7, 2.6) as f:
 # ## The loss is one number: how surprised is the model by the right answer?
 #
 # Fine-tuning shows pairs of prompt and completion. The loss is minus the log-probability of the tokens of the completion, summed:
-# $\ell = -\sum_m \log p_{m,\text{label}_m}$. The prompt's own tokens do not count.
+# $\ell = -\sum_m \log p_{m,\text{label}_m}$. The prompt's own tokens do not count. Training divides by the number $M$ of these tokens, and where a curve or a
+# table says loss, it is this mean.
 
 # %%
 task = TASKS["data-to-text"]
@@ -85,8 +86,8 @@ with picture(
     axes.set(ylabel="−log p")
 
 # %% [markdown]
-# Its derivative by the logits is short: $dz = p - \text{onehot}(\text{label})$. For one row, $-\log p_{label} = \log\sum_j e^{z_j} - z_{label}$. The derivative of the first
-# part by $z_i$ is $e^{z_i}/\sum_j e^{z_j} = p_i$; that of the second is 1 at the label and 0 elsewhere. So each row has one negative entry and adds up to zero: what
+# Its derivative with respect to the logits is short: $dz = p - \text{onehot}(\text{label})$. For one row, $-\log p_{label} = \log\sum_j e^{z_j} - z_{label}$. The derivative of the first
+# part with respect to $z_i$ is $e^{z_i}/\sum_j e^{z_j} = p_i$; that of the second is 1 at the label and 0 elsewhere. So each row has one negative entry and adds up to zero: what
 # the label gains, the others lose. (M rows are scored, C is the width of the model.)
 
 # %%
@@ -124,7 +125,7 @@ with picture("Each row has one negative entry: the label's.", 7, 2.6) as f:
 lora = minipeft.LoRA(r=4, lora_alpha=8, target_modules="all-linear")
 peft = minipeft.PeftModel(model, lora)
 I, O = model.weights["h.0.attn.c_attn.weight"].shape
-W_size, AB_size, share = I * O, 4 * (I + O), peft.num_trainable / model.num_parameters
+W_size, AB_size, share = I * O, 4 * (I + O), peft.num_trainable / peft.num_parameters
 print(f"c_attn: W has {I} x {O} = {W_size:,} numbers, A and B together {AB_size:,}")
 print(f"whole model: {peft.num_trainable:,} numbers train, {share:.2%}")
 
@@ -182,7 +183,7 @@ assert moved == 0
 # %% [markdown]
 # ## The backward is five products, and each is derived
 #
-# Given is $dy = \partial\ell/\partial y$, of shape $(N, O)$. We look for the derivatives by $B$, $A$ and $x$. Write the forward with its indices,
+# Given is $dy = \partial\ell/\partial y$, of shape $(N, O)$. We look for the derivatives with respect to $B$, $A$ and $x$. Write the forward with its indices,
 # $y_{no} = (xW)_{no} + b_o + \sum_r h_{nr} B_{ro}$ with $h_{nr} = s \sum_i x_{ni} A_{ir}$.
 #
 # | step | rule |
@@ -208,7 +209,7 @@ assert (dx.shape, dA.shape, dB.shape) == (x.shape, A.shape, B.shape)
 
 # %% [markdown]
 # A shape that fits proves little. The true test is the definition of a derivative: move one number a little, and see how the loss
-# moves. Choose $dy$ once and keep it fixed. Then $\ell = \sum y \cdot dy$ is a number whose derivative by $y$ is $dy$.
+# moves. Choose $dy$ once and keep it fixed. Then $\ell = \sum y \cdot dy$ is a number whose derivative with respect to $y$ is $dy$.
 
 
 # %%

@@ -99,7 +99,7 @@ show(ops.linear_backward)
 
 # %%
 def right(f, array, grad):
-    """Is grad the derivative of the number f() by each entry of array?"""
+    """Is grad the derivative of the number f() with respect to each entry of array?"""
     return check_array(f, array, grad, np.random.default_rng(1)) < 1e-7
 
 

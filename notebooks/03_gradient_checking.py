@@ -26,7 +26,7 @@ from minipeft.teaching import BASE, FROZEN, GRADIENT, TRAINED, marks, picture, p
 
 
 # %%
-def numeric(f, x, h=1e-4):  # the derivative of f() by each entry of x
+def numeric(f, x, h=1e-4):  # the derivative of f() with respect to x
     return np.array([derivative(f, x, one, h) for one in np.eye(x.size).reshape(-1, *x.shape)])
 
 

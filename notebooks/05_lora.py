@@ -32,7 +32,7 @@ def trained(method, learning_rate):
 
 
 # %% [markdown]
-# ## A full fine-tuning's update lies mostly in few directions
+# ## A full fine-tuning's update lies mostly in a part of its directions
 #
 # All weights train for 60 steps on descriptions of places to eat. What is left of it is one matrix for each layer, $\Delta W = W_{after} - W_{before}$. How rich is it?
 
@@ -123,7 +123,7 @@ print(f"by hand {by_hand:,}, by code {peft.num_trainable:,}")
 assert by_hand == peft.num_trainable
 
 # %% [markdown]
-# The share that trains is {{peft.num_trainable / model.num_parameters:.1%}} of the model. Drawn to scale, the two thin matrices are hardly more than lines beside $W$,
+# The share that trains is {{peft.num_trainable / peft.num_parameters:.1%}} of all numbers. Drawn to scale, the two thin matrices are hardly more than lines beside $W$,
 # and that is the whole point.
 
 # %%
@@ -215,7 +215,7 @@ print("alpha / √R   :", {rank: first_step(rank, True) for rank in (1, 4, 16, 6
 # After the first step, $A$ and $B$ are still nearly independent: the sum grows like $\sqrt R$. Divided by $R$ the update shrinks as the rank grows, divided by
 # $\sqrt R$ it stays about as large. So with another rank the first needs another rate.
 #
-# ## More rank helps less and less
+# ## More rank helps, up to a point
 #
 # Five ranks, each trained for the same 60 steps, with $\alpha = 2R$, so that $s$ is the same for all. The dashed line is the full update,
 # cut to that rank afterwards.
@@ -242,7 +242,8 @@ with picture(f"At rank 1, trained LoRA has a {better} loss than the cut update."
     axes.legend()
 
 # %% [markdown]
-# From rank 1 to 4 the loss changes by {{lora_loss[1] - lora_loss[4]:.2f}}, from 4 to 16 by {{lora_loss[4] - lora_loss[16]:.2f}}, with four times the numbers in both cases.
+# From rank 1 to 4 the loss falls by {{lora_loss[1] - lora_loss[4]:.2f}}, from 4 to 16 by {{lora_loss[4] - lora_loss[16]:.2f}}, with four times the numbers in both cases. The lowest
+# is that of rank {{min(ranks, key=lora_loss.get)}}: in so few steps, at one rate for all, more rank is not always better.
 #
 # ## DoRA gives each column a length of its own
 #
@@ -264,7 +265,7 @@ print("the columns have the lengths m; at the start m = |W_j|, so nothing change
 # | step | rule |
 # |---|---|
 # | $y = u\,g + b$, $u = xV$, $g = m/n$: $du = dy\,g$ | product, column by column |
-# | $dg = \sum_n dy\,u$, so $dm = dg / n$ | $g_j$ serves all rows; $g$ is linear in $m$ |
+# | $dg = \sum_{rows} dy\,u$, so $dm = dg / n$ | $g_j$ serves all rows; $g$ is linear in $m$ |
 # | $dh = s\,du\,B^T$, $dA = x^T dh$, $dB = h^T du$ | as LoRA, with $du$ for $dy$ |
 # | $n$ is taken for a constant | by design (the paper says why): not the true derivative |
 
@@ -331,7 +332,7 @@ with picture(f"Columns of one weight, a point each: {widest} turns them most.", 
 #
 # ## IA3 and VeRA train vectors alone
 #
-# IA3 (Liu et al. 2022) scales what leaves a layer: $y = (xW + b)\,l$, with $l = 1$ at first. Its gradient is one line: $l_j$ multiplies column $j$ in every row, so
+# IA3 (Liu et al. 2022) scales what leaves a layer (of the MLP, what enters `c_proj`; that merges into its rows). Where it leaves: $y = (xW + b)\,l$, with $l = 1$ at first. Its gradient is one line: $l_j$ multiplies column $j$ in every row, so
 # $dl = \sum_n dy\,y_0$, where $y_0$ is the output before scaling. And $l$ merges into the columns of $W$ and into $b$. Both are checked:
 
 # %%
@@ -481,7 +482,7 @@ with picture(f"LoRA's optimiser state is {share:.1%} of full tuning's.", 7, 2.2)
 # %% [markdown]
 # ## What was shown
 #
-# 1. A full update needs few of its directions for nine tenths of its size, noise needs most of them.
+# 1. A full update needs a part of its directions for nine tenths of its size, noise needs most of them.
 # 2. LoRA starts as the base because one factor is zero; with both zero it would never move.
 # 3. DoRA's gradient holds the lengths still: it lacks nothing but the correction along each column.
 # 4. IA3 and VeRA train vectors; LoHa's $R$ gives a rank of up to $R^2$, at the price of a matrix as large as $W$.

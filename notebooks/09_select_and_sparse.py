@@ -48,7 +48,7 @@ rng = np.random.default_rng(0)
 N, I, O, K = 4, 3, 5, 6  # rows, in, out, weights that train
 x, dy, W0, b = (rng.normal(size=s) for s in [(N, I), (N, O), (I, O), O])
 i = rng.choice(I * O, K, replace=False)
-v, one_hot = np.zeros(K), np.eye(I * O)[i]  # (K, I O): the derivatives of W by v
+v, one_hot = np.zeros(K), np.eye(I * O)[i]  # (K, I O): the derivatives of W with respect to v
 
 # %%
 dW = x.T @ dy

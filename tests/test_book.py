@@ -61,7 +61,7 @@ def test_what_lies_open_is_what_a_learner_reads():
         "__init__", "__main__", "version",
         "backend", "layout", "ops", "config", "step", "gpt2",
         "model", "attached", "peft_model", "mixed_model",
-        "optim", "train", "distill", "generate", "gradcheck", "errors", "settings",
+        "optim", "muon", "train", "distill", "generate", "gradcheck", "errors", "settings",
     }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ IA = Exercise(
         Wrong("dl", lambda v: v.dy * v.z,
               "One scale serves all rows: how many contributions does l_j receive?",
               row=53),
-        Wrong("dl", lambda v: v.dy.sum(0), "The derivative of z l by l is what?",
+        Wrong("dl", lambda v: v.dy.sum(0), "The derivative of z l with respect to l is what?",
               "it is the sum of dy, as for a bias.",
               53),
         Wrong("dl", lambda v: v.dl / v.N, "Is anything averaged over the rows in the forward?"),
@@ -272,8 +272,8 @@ def dora_inside(v):
 
 PER_COLUMN = "Each column has its own factor: what is there one of per column?"
 EXACT = "The paper holds the lengths n constant: which line moves them?"
-BY_M = "g = m / n: what is the derivative of g by m?"
-BY_G = "y = u g + b: what is the derivative of y by g?"
+BY_M = "g = m / n: what is the derivative of g with respect to m?"
+BY_G = "y = u g + b: what is the derivative of y with respect to g?"
 
 DORA = Exercise(
     "16_dora_backward", "DoRA, with the lengths held", 3, 30, ("10",), "minipeft/methods/linear/dora.py",

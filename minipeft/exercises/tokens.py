@@ -74,7 +74,7 @@ LOSS = Exercise(
     }},
     hints=(
         "Take one row. Its loss is log sum_v e^{z_v} - z_label: two terms, one derivative each.",
-        "The derivative of log sum e^z by z_v is p_v; that of -z_label is there for one v only.",
+        "The derivative of log sum e^z with respect to z_v is p_v; that of -z_label is there for one v only.",
         "(M, V): a number times (M, V), then something taken off at one place (m, labels_m) of each row.",
     ),
 )  # fmt: skip

@@ -1,12 +1,14 @@
 """Method: where a fine-tuning method can act on GPT-2. Every site is the identity here. Read this first.
 
-The model calls a method at four sites, in this order for every token:
+The model calls a method at four sites:
 
-    embed         the token embeddings of all sequences, before positions are added
+    embed         once: the token embeddings of all sequences, before positions are added
     linear        each linear layer: `linear_input` is what enters it, `linear` is what leaves it
     keys_values   keys and values of one layer, before attention
     sublayer      the output of attention ("h.3.attn") and of the MLP ("h.3.mlp"), before it is added
                   to the residual stream
+
+In a block: linear (c_attn), keys_values, linear (c_proj), sublayer; linear (c_fc), linear (c_proj), sublayer.
 
 Each is given the `step`: the weights, the method's tensors, and from `embed` on the batch's layout, which
 says where sequences begin and end.
@@ -66,7 +68,8 @@ class Method:
     def change_base(self, weights, tensors):
         """{name: new weight}, asked once, right after `init`, by a method that starts from a changed base.
 
-        PiSSA moves a part of W into A and B here; DoRA and Sparse only read W.
+        PiSSA moves a part of W into A and B here. DoRA and Sparse change no weight, and fill in tensors of
+        theirs, in place, from what W is.
         """
         return {}
 

@@ -53,8 +53,8 @@ CHOSEN = {one.name: one for one in (
         "(dy * y).sum(0)", "dy.sum(0)", "ia3", "a factor is missing",
         "The scales on what leaves c_attn are wrong; those on what enters c_proj are right, in both layers,"
         " although they lie above and below the wrong ones. So dx is right here, too. What is left is the "
-        "gradient of the scale itself. The forward is y l: its derivative by l is y, and the line has no y."
-        " Without it the scale gets the gradient of a bias."),
+        "gradient of the scale itself. The forward is y l: with respect to l its derivative is y, and the "
+        "line has no y. Without it the scale gets the gradient of a bias."),
     Chosen(
         "P03", "Before the scale, or after it", 1, "bottleneck bottleneck_backward", '"up": a.T @ dg',
         '"up": a.T @ df', "adapter, learned scaling", "a name stands for another",
