@@ -157,7 +157,7 @@ def main():
         print(f"{name:>14}  {figure:,.1f}" if isinstance(figure, float) else f"{name:>14}  {figure:,}")
     if log:
         print(log[-2000:], file=sys.stderr)
-    return int(figures["errors"] + figures["different"] + figures["exit code"] > 0)
+    return int(any(figures[name] for name in ("errors", "different", "exit code")))  # a signal's code is < 0
 
 
 if __name__ == "__main__":

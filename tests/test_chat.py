@@ -147,6 +147,18 @@ def test_in_a_terminal_ctrl_c_stops_an_answer_and_ctrl_d_leaves(served):
     assert terminal.process.wait(timeout=30) == 0
 
 
+def test_in_a_terminal_sigterm_ends_an_answer_and_the_chat(served):
+    pytest.importorskip("pty")
+    folder, _, adapters = served
+    terminal = Terminal("--model", folder, "--adapter", adapters["bias"], "--max-new-tokens", 300)
+    terminal.wait_for("bias> ")
+    terminal.type("name :\n")
+    terminal.wait_for("name :\r\n")
+    terminal.wait_for("serves")
+    terminal.process.terminate()
+    assert terminal.process.wait(timeout=30) == 143
+
+
 def test_in_a_terminal_ctrl_c_leaves_where_there_is_no_answer(served):
     pytest.importorskip("pty")
     terminal = Terminal("--model", served[0])

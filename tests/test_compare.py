@@ -71,7 +71,7 @@ def test_each_run_is_an_ordinary_command(tmp_path, started):
     call(tmp_path, "none,few_shot,majority,lora_random,lora", steps=50, batch_size=4)
     words = {run.name: run.words for run in started}
     assert words["none"] == ("evaluate", "--model", "weights/tiny", "--device", "cpu", *TASK["data-to-text"])
-    assert words["few_shot"] == (*words["none"], "--few-shot", "3")
+    assert words["few_shot"] == (*words["none"], "--few-shot", "3", "--seed", "0")
     assert words["majority"] == (*words["none"], "--baseline", "majority")
     lora, random = (next(run for run in started if run.name == n) for n in ("lora", "lora_random"))
     assert option(lora, "method") == option(random, "method") == "lora"
@@ -208,6 +208,15 @@ def test_a_run_that_fails_is_a_row_that_says_so_and_is_tried_again(tmp_path, sta
 # ---------------------------------------------------------------------------------------- side by side
 
 
+def test_the_result_is_the_last_line_that_a_run_prints():
+    """What a method of one's own prints stands before it."""
+    assert processes.last_line('shape (3, 4)\n{"score": 1}\n') == {"score": 1}
+    assert [processes.last_line(output) for output in ("shape (3, 4)\n", "3", "")] == [None, None, None]
+    assert processes.message_of({"error": "no such file"}, 2) == "no such file"
+    assert processes.message_of(None, 0).startswith("ended with code 0, and no result")
+    assert processes.message_of(None, -9).startswith("ended by signal 9")
+
+
 def test_runs_side_by_side_give_the_same_numbers(tmp_path, monkeypatch):
     monkeypatch.setenv("MINIPEFT_THREADS", "1")
     options = {"steps": 4, "batch_size": 4, "seeds": 2}
@@ -272,6 +281,11 @@ def test_the_best_by_validation_is_reported_and_repeated(tmp_path, started):
     report = (tmp_path / "report.md").read_text()
     table = report[report.index("## What the sweep tried") :].split("\n\n")[1]
     assert table.count("\n") == 4 and table.count("best") == 1 and "learning_rate=1e-3 r=4" in table
+
+
+def test_a_warm_up_that_is_swept_is_taken_as_it_is(tmp_path, started):
+    call(tmp_path, "lora", sweep=["warmup_steps=2,30"], steps=50)
+    assert [option(run, "warmup-steps") for run in started[:2]] == ["2", "30"]
 
 
 def test_a_run_that_failed_is_never_the_best():
@@ -353,6 +367,9 @@ BAD = {
     "--sweep lr=0": "--sweep learning_rate must be above 0, not 0.0",
     "--sweep r=big": "lora's r must be a number, not 'big'",
     "--sweep seed=1,2": "use --seeds",
+    "--sweep epochs=-1": "--sweep epochs must be",
+    "--sweep save_every=5,6": "has 'save_every'",
+    "--save-every 5": "leave out --save-every",
     "--sweep r=4 r=8": "given twice",
 }
 

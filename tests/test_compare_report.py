@@ -157,6 +157,17 @@ def test_times_under_load_are_said_to_be():
     assert "times are long: ia3." in report.in_terminal(comparison)  # lora got both processors
 
 
+def test_a_seed_that_failed_is_named():
+    runs = [result("qa", "lora", 0.6), result("qa", "lora", 0.8, seed=2)]
+    failed = {key: runs[0][key] for key in ("task", "name", "variant", "chosen", "command", "wall_seconds")}
+    rows = table_rows([runs[0], failed | {"seed": 1, "failed": "the loss is nan"}, runs[1]])
+    assert rows[0]["score"] == pytest.approx(0.7) and "failed" not in rows[0]
+    comparison = comparison_of({}, seeds=3) | {"rows": rows}
+    said = "without seed 1, which failed: the loss is nan"
+    assert f"`lora`: {said}." in report.notes(comparison, rows)
+    assert f"lora: {said}" in report.in_terminal(comparison).splitlines()
+
+
 def test_a_tie_is_said():
     rows = comparison_of({"lora": 0.6, "ia3": 0.6, "full": 0.9})["rows"]
     for row in rows:

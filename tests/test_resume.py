@@ -637,6 +637,9 @@ def test_pretraining_goes_on_too(tmp_path, monkeypatch):
         pretrain("parts", **more | {"decay": 0}, start=tmp_path / "parts", resume=True)
     assert pretrain("parts", **more, start=tmp_path / "parts", resume=True) == whole
     assert not (tmp_path / "parts" / STATE).exists()
+    once = pretrain("once", **begun)
+    monkeypatch.setattr(module, "optimizer_step", None)  # one that is done is not trained again
+    assert pretrain("once", **begun, resume=True) == once
 
 
 def test_the_command_hands_them_on(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import sys
 from contextlib import suppress
 
 from ..errors import InputError, choose_from
+from ..resuming.stopping import Terminated
 
 HELP = """text                  continue it
 /adapter NAME         continue under this adapter from now on
@@ -36,6 +37,8 @@ class Chat:
         while True:
             try:
                 line = input(f"{self.peft.active_adapter}> " if terminal else "")
+            except Terminated:
+                raise
             except (EOFError, KeyboardInterrupt):
                 if terminal:
                     print()
@@ -49,8 +52,8 @@ class Chat:
                     self.answer(line)
             except InputError as error:
                 print(f"minipeft: {error}", file=sys.stderr, flush=True)
-            except KeyboardInterrupt:
-                if not terminal:
+            except KeyboardInterrupt as stop:
+                if not terminal or isinstance(stop, Terminated):
                     raise
                 print()
 

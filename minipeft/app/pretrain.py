@@ -9,6 +9,7 @@ one that was stopped.
 """
 
 import math
+import sys
 import time
 from dataclasses import asdict
 from itertools import islice
@@ -26,7 +27,7 @@ from ..methods import Full
 from ..model import GPT2
 from ..muon import Muon
 from ..peft_model import PeftModel
-from ..resuming.state import FREE, SavedRun
+from ..resuming.state import FREE, STATE, SavedRun
 from ..resuming.stopping import stop_asked
 from ..tasks.corpus import document
 from ..tasks.corpus import documents as corpus
@@ -69,7 +70,8 @@ def pretrain(
     with a tokenizer; without one the weights are random and the tokenizer is learnt from the corpus.
     decay: over how many of the last documents the rate falls to zero. every: documents between checkpoints.
     settings: those of SETTINGS and OTHERS, where they differ. resume: go on with a sitting that was stopped,
-    bit for bit, from the state that save_every or a signal left in the folder. -> what training.json holds.
+    bit for bit, from the state that save_every or a signal left in the folder; one that is done is left as it
+    is. -> what training.json holds.
     """
     for name in settings:
         check_choice("setting", name, (*SETTINGS, *OTHERS))
@@ -86,6 +88,8 @@ def pretrain(
     about["sittings"].append(
         {"first": about["next_document"], "documents": documents, "decay": decay} | SETTINGS | said
     )
+    if resume and (before := done_before(folder, about["sittings"])):
+        return before
     so_far = SimpleNamespace(about=about, losses=[])
     same = {"settings": asdict(s) | dict.fromkeys(FREE), "documents": documents}
     same |= {"decay": decay, "every": every}
@@ -116,7 +120,7 @@ def pretrain(
                     about["curve"].append(point(about, losses, optimizer.learning_rate, peft))
                     losses.clear()
                     if progress:
-                        print(in_words(about["curve"][-1]), flush=True)
+                        print(in_words(about["curve"][-1]), file=sys.stderr, flush=True)
                     GPT2(model.config, peft.weights, model.tokenizer).save_pretrained(folder, dtype="float16")
                     write_json(Path(folder) / "training.json", about)
                 if stop.asked or saved.due(step + 1):
@@ -145,6 +149,16 @@ def begin(start, config, seed):
     if before["seed"] != seed:
         raise InputError(f"{start} has read the corpus of seed {before['seed']}, not {seed}")
     return model, before
+
+
+def done_before(folder, sittings):
+    """What training.json in the folder holds, where these sittings, to the end of the last, are all of it."""
+    path = Path(folder) / "training.json"
+    if (Path(folder) / STATE).is_file() or not path.is_file():
+        return None
+    written, last = read_json(path), sittings[-1]
+    at_its_end = written.get("next_document") == last["first"] + last["documents"]
+    return written if at_its_end and written.get("sittings") == sittings else None
 
 
 def rate(step, steps, warmup, decay):

@@ -50,7 +50,7 @@ class OwnData:
         self.PRIMARY = metric or ("accuracy" if labelled else "chrf")
         self.metrics = list(dict.fromkeys([self.PRIMARY, *(OF_CLASSES if labelled else OF_TEXTS)]))
         self.MAX_NEW_TOKENS = longest(texts, tokenizer) + 1  # the end token
-        self.look_for_surprises(train, evaluation if train and test else None)
+        self.look_for_surprises(train, evaluation if train and test and test != evaluation else None)
 
     def rows(self, split, count=None):
         """The rows of "train", "validation" or "test", at most `count` of them."""

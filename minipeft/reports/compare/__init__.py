@@ -84,6 +84,8 @@ def check(plan, budget, workers):
         raise InputError(f"--budget chooses the steps: leave out --{given[0].replace('_', '-')}")
     if budget:
         read_budget(budget)
+    if plan.settings.get("save_every"):
+        raise InputError("a comparison goes on from whole runs, not from within one: leave out --save-every")
     Training(**plan.settings)
     if not plan.model.startswith("random:"):
         find_folder(plan.model)

@@ -133,6 +133,7 @@ class Plan:
         words += [*(["--base", self.base] if self.base else []), *source]
         if name in BASELINES:
             words = ["evaluate", *words, *BASELINE_WORDS[name]]
+            words += ["--seed", str(seed)] if name == "few_shot" else []
             if "on_long" in self.settings:
                 words += ["--on-long", self.settings["on_long"]]
         else:
@@ -150,7 +151,7 @@ class Plan:
         }
         length = {} if {"steps", "epochs"} & {*self.settings, *variant} else LENGTH
         values = COMMON | length | training | self.settings | given | {"seed": seed}
-        if "steps" in values and "warmup_steps" not in self.settings:
+        if "steps" in values and "warmup_steps" not in {**self.settings, **variant}:
             values["warmup_steps"] = min(values["warmup_steps"], int(values["steps"]) // 5)
         words = ["--set", *(f"{key}={value}" for key, value in own.items())] if own else []
         for key, value in values.items():

@@ -103,9 +103,10 @@ class Runner:
             process.kill()  # where we are interrupted; one that has ended does not mind
             process.wait()
             os.close(ours)
-        if process.returncode:
-            return {"failed": message_of(output, process.returncode)}
-        return json.loads(output) | {"wall_seconds": time.perf_counter() - begin}
+        said = last_line(output)
+        if process.returncode or said is None:
+            return {"failed": message_of(said, process.returncode)}
+        return said | {"wall_seconds": time.perf_counter() - begin}
 
     def wait(self, process):
         """All that the process prints, our bar's clock moving on meanwhile."""
@@ -134,14 +135,23 @@ def threads_of_each(workers):
     return {"MINIPEFT_THREADS": str(max(1, num_threads() // workers))}
 
 
-def message_of(output, code):
-    """Why a command ended with `code`: what it said as JSON, or that a signal ended it."""
+def last_line(output):
+    """The dict that the last line of a command's output is, as JSON; None if it is none.
+
+    What stands before it a method of the user's own has printed.
+    """
+    try:
+        said = json.loads(output.rstrip().rpartition("\n")[2])
+    except json.JSONDecodeError:
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def message_of(said, code):
+    """Why a command ended with `code`: what it said at last, or that a signal ended it."""
     if code < 0:
         return f"ended by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
-    try:
-        return json.loads(output)["error"]
-    except (json.JSONDecodeError, KeyError):
-        return f"ended with code {code}: see its message above"
+    return (said or {}).get("error", f"ended with code {code}, and no result: see its message above")
 
 
 @contextmanager

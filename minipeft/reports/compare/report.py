@@ -69,6 +69,7 @@ def notes(comparison, rows):
     lines += [*busy(rows), *side_by_side(comparison)]
     lines += [f"{note}." for note in next((row["notes"] for row in rows if "notes" in row), [])]
     lines += [f"`{row['name']}` failed: {row['failed']}." for row in rows if "failed" in row]
+    lines += [f"`{row['name']}`: {row['lost']}." for row in rows if "lost" in row]
     return " ".join(lines)
 
 
@@ -144,6 +145,7 @@ def in_terminal(comparison):
         parts += busy(list(named.values()))
         parts += answers(list(named.values()), 1) if len(tasks) == 1 else []
         parts += [f"{row['name']} failed: {row['failed']}" for row in named.values() if "failed" in row]
+        parts += [f"{row['name']}: {row['lost']}" for row in named.values() if "lost" in row]
     if len(tasks) > 1:
         parts.append(task_table(rows, list(tasks)))
     parts += side_by_side(comparison)

@@ -14,8 +14,8 @@ from ...methods.named import make_method, method_class
 from ...train import Training
 from .recipes import BASELINES, method_of
 
-TRAINING = {  # the options of training and their types; a flag changes no score: there is nothing to sweep
-    f.name: f.type for f in fields(Training) if f.type is not bool
+TRAINING = {  # the options of training and their types; neither a flag nor `save_every` changes a score
+    f.name: f.type for f in fields(Training) if f.type is not bool and f.name != "save_every"
 }
 
 
@@ -56,7 +56,7 @@ def check_training(name, value):
     except ValueError:
         raise InputError(f"--sweep {name}: {value!r} is not a number ({TRAINING[name].__name__})") from None
     try:
-        Training(**{"steps": 1, name: typed})
+        Training(**({} if name == "epochs" else {"steps": 1}) | {name: typed})
     except SettingError as error:
         raise InputError(error.naming(f"--sweep {name}")) from None
 

@@ -44,6 +44,9 @@ def row_of(group):
     row |= {"site": site_of(row["name"]), "seeds": [result["seed"] for result in group]}
     if not good:
         return row | {"failed": first["failed"]}
+    if lost := [result for result in group if "failed" in result]:
+        seeds = ", ".join(str(result["seed"]) for result in lost)
+        row["lost"] = f"without seed {seeds}, which failed: {lost[0]['failed']}"
     for key in AVERAGED:
         if values := [result[key] for result in good if key in result]:
             row[key] = statistics.mean(values)
