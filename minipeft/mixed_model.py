@@ -71,7 +71,7 @@ class MixedModel:
 
     def scores(self, batch):
         """As PeftModel's."""
-        check_sequences(batch.sequences, self.config, self.num_virtual_tokens)
+        check_sequences(self._sorted(batch.sequences), self.config, self.num_virtual_tokens)
         batch = batch.take(self.order)
         batch.layout = replace(batch.layout, adapters=self.adapters)
         return self.peft.scores_in(self.step(), batch, self.order)

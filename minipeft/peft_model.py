@@ -36,7 +36,7 @@ class PeftModel:
 
     def __init__(self, model, methods=(), seed=0, adapter_name="default"):
         self.model, self.config, self.tokenizer = model, model.config, model.tokenizer
-        self.adapters = {}
+        self.adapters, self._disabled = {}, 0  # in how many `disable_adapter` blocks we are
         self.add_adapter(adapter_name, methods, seed)
         self.set_adapter(adapter_name)
 
@@ -92,11 +92,14 @@ class PeftModel:
     @contextmanager
     def disable_adapter(self):
         """`with peft.disable_adapter():` the base alone, whatever is active."""
+        self._disabled += 1
         self._show(self.adapter(BASE))
         try:
             yield
         finally:
-            self.set_adapter(self.active_adapter)
+            self._disabled -= 1
+            if not self._disabled:
+                self.set_adapter(self.active_adapter)
 
     def adapter(self, adapter_name):
         """The adapter of that name; BASE: none at all. Raises InputError with the names there are."""
@@ -291,7 +294,12 @@ class PeftModel:
     # ------------------------------------------------------------------------------------ files, merging
 
     def save_pretrained(self, folder):
-        """Write the adapter alone, as Hugging Face PEFT does: see `files/adapters`."""
+        """Write the adapter alone, as Hugging Face PEFT does: see `files/adapters`.
+
+        Raises InputError inside `disable_adapter`, where there is none to write.
+        """
+        if self._disabled:
+            raise InputError("the adapter is disabled here, so nothing is saved: save it after this block")
         save_adapter(self, folder)
 
     @classmethod

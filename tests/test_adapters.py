@@ -65,6 +65,19 @@ def test_a_disabled_adapter_leaves_the_base_and_comes_back():
     assert np.array_equal(logits(peft), before)
 
 
+def test_a_disabled_adapter_stays_so_to_the_end_of_the_outer_block_and_is_not_saved(tmp_path):
+    peft = model_with(a=LoRA(r=2))
+    peft.set_adapter("a")
+    before = logits(peft)
+    with peft.disable_adapter():
+        with peft.disable_adapter():
+            pass
+        assert np.array_equal(logits(peft), logits(small_model()))
+        with pytest.raises(InputError, match="the adapter is disabled here"):
+            peft.save_pretrained(tmp_path)
+    assert np.array_equal(logits(peft), before)
+
+
 def test_adapters_share_the_base():
     peft = model_with(a=LoRA(r=2), b=LoRA(r=1))
     for name, weight in peft.model.weights.items():
@@ -93,6 +106,7 @@ def test_wrong_names_are_refused():
         (lambda: peft.delete_adapter("a"), "'a' is active: set another one"),
         (lambda: peft.mixed(["a", "b"]), "no adapter is called 'b'"),
         (lambda: peft.mixed(["a"]).logits(texts((3, 4))), "2 sequences, and names of adapters for 1"),
+        (lambda: peft.mixed(["a"]).scores(small_batch()), "4 sequences, and names of adapters for 1"),
     ):
         with pytest.raises(InputError, match=message):
             refused()

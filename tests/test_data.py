@@ -166,6 +166,8 @@ BAD_FILES = [  # name, content, what the error says
     ("a.csv", 'text,label\n"a\nb",\n', 'line 2: "label" is empty'),
     ("a.csv", 'text,label\na,b\n"c"d,e\n', "line 3: ',' expected after '\"': put a field with quotes in it"),
     ("a.csv", 'text,label\na,b\n"c,d\ne,f\n', "line 3: unexpected end of data"),
+    ("a.csv", "prompt,text\na,b\n", "line 1: there is prompt and text, and no completion"),
+    ("a.jsonl", '{"prompt": "a", "text": "b"}', "line 1: prompt and text, and no completion: want"),
     ("a.csv", "text,label\n", "a.csv: no rows in it"),
     ("a.txt", " \n\n", "a.txt: no rows in it"),
 ]

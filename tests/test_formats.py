@@ -9,9 +9,11 @@ from small import logits, scramble, small_batch, small_model, snapshot
 from minipeft import (
     GPT2,
     IA3,
+    Adapter,
     BitFit,
     DoRA,
     Full,
+    Houlsby,
     InputError,
     Layerwise,
     LNTuning,
@@ -388,6 +390,37 @@ def test_a_mistyped_folder_does_not_go_to_the_hub(tmp_path, monkeypatch):
         PeftModel.from_pretrained(small_model(), "runs/lroa")
     with pytest.raises(InputError, match=r"runs/zzz: no such folder; nothing like it is in runs/"):
         PeftModel.from_pretrained(small_model(), "runs/zzz")
+
+
+@pytest.mark.parametrize(
+    "method, kind, holds",
+    [
+        ([LoRA(r=2, target_modules="all-linear"), Modules(("wte",))], "LORA", "transformer.wte.weight"),
+        ([LoRA(r=2, target_modules="all-linear"), Modules(("ln_f",))], "LORA", "transformer.ln_f.weight"),
+        ([LoRA(r=2, target_modules="all-linear"), BitFit()], "LORA", "transformer.h.0.ln_1.bias"),
+        ([VeRA(r=3, target_modules="all-linear"), BitFit()], "VERA", "transformer.h.0.ln_1.bias"),
+        ([LoRA(r=2, target_modules="all-linear"), BitFit("all-linear")], "MINIPEFT_CHAIN", "h.0.ln_1.bias"),
+        ([Adapter(non_linearity=None, reduction_factor=4), BitFit()], "MINIPEFT_CHAIN", "h.0.ln_1.bias"),
+        ([Houlsby(non_linearity=None, reduction_factor=4), BitFit()], "MINIPEFT_CHAIN", "h.0.ln_1.bias"),
+    ],
+    ids=str,
+)
+def test_what_stands_beside_an_adapter_of_all_linear_layers_comes_back(method, kind, holds, tmp_path):
+    peft = trained(method, "float64")
+    peft.save_pretrained(tmp_path)
+    assert read_json(tmp_path / CONFIG)["peft_type"] == kind
+    assert any(name.endswith(holds) for name in read_safetensors(tmp_path / TENSORS)[0])
+    assert np.array_equal(logits(PeftModel.from_pretrained(small_model(), tmp_path)), logits(peft))
+
+
+@pytest.mark.parametrize(
+    "method", [BitFit(), Layerwise(1), Sparse(fraction=0.2), [Adapter(), BitFit()]], ids=str
+)
+def test_what_is_loaded_for_use_alone_is_saved_whole(method, tmp_path):
+    peft = trained(method, "float64")
+    peft.save_pretrained(tmp_path)
+    PeftModel.from_pretrained(small_model(), tmp_path, is_trainable=False).save_pretrained(tmp_path)
+    assert np.array_equal(logits(PeftModel.from_pretrained(small_model(), tmp_path)), logits(peft))
 
 
 def test_an_adapter_that_is_loaded_for_use_alone_does_not_train(tmp_path):

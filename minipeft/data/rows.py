@@ -99,6 +99,8 @@ def columns_of(fields, where):
             f"{where}: the columns are {', '.join(map(repr, names))}: call them prompt and completion, or "
             "text and label, or text (with commas between them in .csv, tabs in .tsv)"
         )
+    if {"prompt", "text"} <= set(names) and "completion" not in names:
+        raise InputError(f"{where}: there is prompt and text, and no completion: which one is meant?")
     if twice := [name for name in ("prompt", "completion", "text", "label") if names.count(name) > 1]:
         raise InputError(f"{where}: two columns are called {twice[0]!r}: which one is meant?")
     return names
@@ -117,6 +119,8 @@ def normal_row(row, where):
     """The fields of a row that count. Raises InputError unless it is one of the three kinds."""
     if not isinstance(row, dict):
         raise InputError(f"{where}: want {KINDS}")
+    if "completion" not in row and "prompt" in row and "text" in row:
+        raise InputError(f"{where}: prompt and text, and no completion: want {KINDS}")
     if "label" in row and "completion" not in row:
         return labelled_row(row, where)
     if "text" in row and "completion" not in row:

@@ -32,12 +32,13 @@ def check_kinds(config, kinds, path):
 
 
 def settings(cls, config, path):
-    """Of a configuration, the fields of the method `cls`; a null stands for the field's default.
+    """Of a configuration, the fields of the method `cls`. A null is the default, where None is no value.
 
     Raises InputError for a value that is not of the field's type.
     """
     kinds = get_type_hints(cls)
-    values = {f.name: config[f.name] for f in fields(cls) if config.get(f.name) is not None}
+    given = {f.name: config[f.name] for f in fields(cls) if f.name in config}
+    values = {name: value for name, value in given.items() if value is not None or fits(None, kinds[name])}
     values = {name: with_parts(with_tuples(value), kinds[name], path) for name, value in values.items()}
     check_kinds(values, kinds, path)
     return values

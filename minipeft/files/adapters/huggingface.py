@@ -98,6 +98,7 @@ BEGINNINGS = {  # keys that PEFT reads for one value of init_lora_weights alone
     "corda_config": "corda", "loftq_config": "loftq", "lora_ga_config": "lora_ga",
 }  # fmt: skip
 
+LINEAR = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 LAYERS = [  # of the largest GPT-2, and more: a method is asked about them before there is a model
     f"h.{i}.{kind}" for i in range(100)
     for kind in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
@@ -159,6 +160,8 @@ def acts_beside(adapter, name):
     own = vars(adapter)
     if "target_modules" not in own or not (name.startswith("h.") or own.get("layers_to_transform") is None):
         return False
+    if not isinstance(adapter, LNTuning) and name.split(".", 2)[-1] not in LINEAR:
+        return False  # "all-linear" fits every name
     return matches(name, own["target_modules"], own.get("layers_to_transform"))
 
 

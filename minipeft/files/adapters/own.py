@@ -57,7 +57,8 @@ def load(model, folder, attach):
 
 def stored(peft):
     """{name: tensor} of what the file holds."""
-    everything = peft.tensors | peft.trainable
+    selected = {n: w for n, w in peft.selected.items() if peft.method.optimizer_changes(n)}
+    everything = peft.tensors | selected  # not peft.trainable, which is empty where nothing may train
     return {name: t for name, t in everything.items() if not name.endswith(FROM_THE_BASE)}
 
 
