@@ -413,6 +413,12 @@ def test_what_stands_beside_an_adapter_of_all_linear_layers_comes_back(method, k
     assert np.array_equal(logits(PeftModel.from_pretrained(small_model(), tmp_path)), logits(peft))
 
 
+def test_a_chain_of_two_choices_of_weights_comes_back(tmp_path):
+    peft = trained([Sparse(fraction=0.2, target_modules=(name,)) for name in ("c_attn", "c_fc")], "float64")
+    peft.save_pretrained(tmp_path)
+    assert np.array_equal(logits(PeftModel.from_pretrained(small_model(), tmp_path)), logits(peft))
+
+
 @pytest.mark.parametrize(
     "method", [BitFit(), Layerwise(1), Sparse(fraction=0.2), [Adapter(), BitFit()]], ids=str
 )

@@ -170,6 +170,23 @@ def test_the_gradient_of_a_tensor_in_many_places_is_the_sum_over_them(ops, check
     assert grad == pytest.approx((above - loss_at()[0]) / (2 * h), rel=1e-6)
 
 
+@pytest.mark.parametrize("pissa_first", [True, False])
+def test_chosen_weights_and_pissa_begin_as_the_base_in_either_order(pissa_first):
+    chain = [LoRA(r=2, init_lora_weights="pissa"), Sparse(fraction=0.3, target_modules=("c_attn",))]
+    peft = PeftModel(small_model(), chain if pissa_first else chain[::-1])
+    assert np.allclose(logits(peft), logits(small_model()), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("other", [IA3(("c_attn",), ()), VeRA(r=3)], ids=type)
+def test_dora_stands_first_beside_a_layer_so_that_what_is_merged_is_what_was_trained(other):
+    with pytest.raises(InputError, match=r"h.0.attn.c_attn: DoRA comes before"):
+        PeftModel(small_model(), [other, DoRA(r=2)])
+    peft = noisy([DoRA(r=2), other])
+    assert np.allclose(logits(peft.merge_and_unload()), logits(peft), rtol=0, atol=1e-12)
+    elsewhere = noisy([replace(other, target_modules=("c_fc",)), DoRA(r=2), BitFit()])
+    assert np.allclose(logits(elsewhere.merge_and_unload()), logits(elsewhere), rtol=0, atol=1e-12)
+
+
 def with_dropout(method):
     """The method, or each of a chain, with dropout of its own where it has one."""
     if isinstance(method, list):

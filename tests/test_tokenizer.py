@@ -98,6 +98,13 @@ def test_added_tokens_of_a_folder_without_tokenizer_json(tmp_path):
     assert tokenizer.decode(ids) == "Hi<|bot|>"  # the one that is special is no text, unless asked for
 
 
+def test_an_added_token_takes_the_space_before_it_where_its_file_says_so(tmp_path):
+    folder = slow_folder(tmp_path)
+    token = {"content": "<mask>", "special": True, "lstrip": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": {"1664": token}}))
+    assert load_tokenizer(folder).encode("a <mask>").ids[1:] == [1664]  # no token for the space
+
+
 def test_an_added_token_with_another_id_than_its_file_says_is_refused(tmp_path):
     folder = slow_folder(tmp_path)
     (folder / "added_tokens.json").write_text(json.dumps({"<|user|>": 2000}))

@@ -46,9 +46,9 @@ def add_tokens(tokenizer, folder):
     """Add the tokens that tokenizer_config.json and added_tokens.json name, each under its id."""
     from tokenizers import AddedToken
 
-    for i, content, special, file in sorted(named_tokens(folder)):
+    for i, content, special, flags, file in sorted(named_tokens(folder), key=lambda named: named[0]):
         if tokenizer.token_to_id(content) is None:
-            token = AddedToken(content, special=special, normalized=not special)
+            token = AddedToken(content, special=special, **{"normalized": not special} | flags)
             (tokenizer.add_special_tokens if special else tokenizer.add_tokens)([token])
         if tokenizer.token_to_id(content) != i:
             raise InputError(
@@ -57,8 +57,11 @@ def add_tokens(tokenizer, folder):
             )
 
 
+FLAGS = ("lstrip", "rstrip", "single_word", "normalized")  # how an added token is found in a text
+
+
 def named_tokens(folder):
-    """[(id, content, is it special?, file), ...] of the tokens that files beside the vocabulary name."""
+    """[(id, content, is it special?, other flags, file), ...] of what files beside the vocabulary name."""
     settings, names, added = (
         folder / f"{name}.json" for name in ("tokenizer_config", "special_tokens_map", "added_tokens")
     )
@@ -66,12 +69,21 @@ def named_tokens(folder):
         file = settings
         decoder = read_json(file).get("added_tokens_decoder", {}) if file.is_file() else {}
         if decoder:
-            return [(int(i), str(t["content"]), bool(t.get("special")), file) for i, t in decoder.items()]
+            return [
+                (
+                    int(i),
+                    str(t["content"]),
+                    bool(t.get("special")),
+                    {f: bool(t[f]) for f in FLAGS if f in t},
+                    file,
+                )
+                for i, t in decoder.items()
+            ]
         file = names
         special = special_tokens(read_json(file)) if file.is_file() else set()
         file = added
         listed = read_json(file) if file.is_file() else {}
-        return [(int(i), content, content in special, file) for content, i in listed.items()]
+        return [(int(i), content, content in special, {}, file) for content, i in listed.items()]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise

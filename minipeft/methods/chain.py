@@ -8,6 +8,7 @@ from ..errors import InputError
 from .about import default_of
 from .base import Method, add_dx, add_grads
 from .keys_values.prefix_tuning import PrefixTuning
+from .linear.dora import DoRA
 
 
 class Chain(Method):
@@ -32,7 +33,11 @@ class Chain(Method):
         return any(m.trains_base(name, config) for m in self.methods)
 
     def init(self, model, rng):
-        """The tensors of all parts. Raises InputError where two want the same one, and for two prefixes."""
+        """The tensors of all parts.
+
+        Raises InputError where two want the same one, for two prefixes, and for a DoRA behind another method
+        beside the same layer: what it scales would not be what is merged.
+        """
         if sum(isinstance(part, PrefixTuning) for part in self.leaves()) > 1:
             raise InputError(
                 "two prefixes in one chain: take one prefix, with as many virtual tokens as both"
@@ -42,6 +47,11 @@ class Chain(Method):
             own = m.init(model, rng)
             if twice := tensors.keys() & own.keys():
                 raise InputError(f"two methods of the chain act by the same tensor {min(twice)!r}")
+            targets = {*m.checked_targets(model.config)} if isinstance(m, DoRA) else set()
+            if beside := targets & acts_beside_the_weight(tensors):
+                raise InputError(
+                    f"{min(beside)}: DoRA comes before what else acts beside a layer: put it first"
+                )
             tensors |= own
         for name in model.weights:
             if (
@@ -61,9 +71,12 @@ class Chain(Method):
             m.use_training_data(data)
 
     def change_base(self, weights, tensors):
-        """Every part in turn, each on what the one before left."""
+        """Every part in turn, each on what the one before left; last those that train weights of the base.
+
+        These keep what the weights are (Sparse), and so must come after what takes something out (PiSSA).
+        """
         rebased = {}
-        for m in self.methods:
+        for m in sorted(self.methods, key=trains_the_base):
             rebased |= m.change_base(weights | rebased, tensors)
         return rebased
 
@@ -194,7 +207,7 @@ class Chain(Method):
         return unmerged
 
     def _base_first(self):
-        return sorted(self.methods, key=lambda m: type(m).trains_base is Method.trains_base)  # False first
+        return sorted(self.methods, key=trains_the_base, reverse=True)
 
     def _reversed(self, caches):
         return zip(reversed(self.methods), reversed(caches), strict=True)
@@ -207,3 +220,16 @@ def in_short(method):
     own = {f.name: (f, getattr(method, f.name)) for f in fields(method) if f.init}
     given = [f"{k}={reprlib.repr(value)}" for k, (f, value) in own.items() if repr(value) != default_of(f)]
     return f"{type(method).__name__}({', '.join(given)})"
+
+
+def trains_the_base(method):
+    """May it train weights of the base?"""
+    return type(method).trains_base is not Method.trains_base
+
+
+def acts_beside_the_weight(tensors):
+    """The linear layers at which these tensors act, but not in their weight or bias."""
+    split = [name.rpartition(".") for name in tensors]
+    return {
+        place.removesuffix(".input") for place, _, kind in split if not kind.startswith(("weight", "bias"))
+    }

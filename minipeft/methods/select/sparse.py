@@ -67,7 +67,8 @@ class Sparse(Method):
         """The choice is in the file, so that no data is needed."""
         end = "_indices"
         chosen = {name.removesuffix(end): i for name, i in tensors.items() if name.endswith(end)}
-        return cls(**settings, chosen=chosen)
+        own = cls(**settings)  # in a chain of several there are others' choices, too
+        return cls(**settings, chosen={name: i for name, i in chosen.items() if own._targeted(name)})
 
     def trains_base(self, name, config):
         """The parameters to choose from: of these the model makes private copies, and forms gradients."""
