@@ -146,9 +146,9 @@ def test_one_mistake_is_told_before_two_at_once():
 
 def test_dm_is_asked_for_the_step_that_is_wrong():
     said, _ = with_values("16", lambda v: {"dm": (v.dy * v.u).sum(0)})
-    assert said.endswith("g = m / n: what is the derivative of g by m?"), said
+    assert said.endswith("g = m / n: what is the derivative of g with respect to m?"), said
     said, _ = with_values("16", lambda v: {"dm": (v.dy * v.y).sum(0) / v.n})
-    assert said.endswith("y = u g + b: what is the derivative of y by g?"), said
+    assert said.endswith("y = u g + b: what is the derivative of y with respect to g?"), said
 
 
 def test_ia3_is_asked_which_of_z_and_y():

@@ -473,7 +473,7 @@ def encoder_backward(dtable, cache):
     ),
     (
         '16 dm missing du->dy: uses du', '16',
-        ['y = u g + b: what is the derivative of y by g?'],
+        ['y = u g + b: what is the derivative of y with respect to g?'],
         '''
 def dora_backward(dy, cache):
     x, h, u, g, n, W, A, B, s = cache
@@ -1459,7 +1459,7 @@ def adapter_backward(dh, cache):
     (
         '2x 16 dB with s twice, dm without n', '16',
         ['What does the h of the cache hold already?',
-         'g = m / n: what is the derivative of g by m?'],
+         'g = m / n: what is the derivative of g with respect to m?'],
         '''
 def dora_backward(dy, cache):
     x, h, u, g, n, W, A, B, s = cache
