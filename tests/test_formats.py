@@ -399,7 +399,21 @@ def test_a_mistyped_folder_does_not_go_to_the_hub(tmp_path, monkeypatch):
         ([LoRA(r=2, target_modules="all-linear"), Modules(("ln_f",))], "LORA", "transformer.ln_f.weight"),
         ([LoRA(r=2, target_modules="all-linear"), BitFit()], "LORA", "transformer.h.0.ln_1.bias"),
         ([VeRA(r=3, target_modules="all-linear"), BitFit()], "VERA", "transformer.h.0.ln_1.bias"),
-        ([LoRA(r=2, target_modules="all-linear"), BitFit("all-linear")], "MINIPEFT_CHAIN", "h.0.ln_1.bias"),
+        (
+            [LoRA(r=2, target_modules="all-linear"), BitFit("all-linear")],
+            "LORA",
+            "h.0.attn.c_attn.base_layer.bias",
+        ),
+        (
+            [VeRA(r=3, target_modules="all-linear"), BitFit(("c_attn", "c_proj", "c_fc"))],
+            "VERA",
+            "c_fc.base_layer.bias",
+        ),
+        (
+            [LoRA(r=2, target_modules=r"h\.0\..*c_.*"), BitFit(r"h\.0\..*c_.*")],
+            "LORA",
+            "c_fc.base_layer.bias",
+        ),
         ([Adapter(non_linearity=None, reduction_factor=4), BitFit()], "MINIPEFT_CHAIN", "h.0.ln_1.bias"),
         ([Houlsby(non_linearity=None, reduction_factor=4), BitFit()], "MINIPEFT_CHAIN", "h.0.ln_1.bias"),
     ],

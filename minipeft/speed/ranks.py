@@ -27,6 +27,7 @@ LAUNCHERS = (  # what Open MPI, and MPICH and its like, tell each process that t
 INSTALL = "pip install 'minipeft[mpi]'"
 PATIENCE = 1.0  # seconds in which the first rank says what all ranks have to say
 POLL = 0.02  # seconds between two looks while a rank waits
+PASSED_ON = 0.3  # s; in which mpirun passes on what a rank has written
 
 
 class Alone:
@@ -110,9 +111,13 @@ class MPIRanks:
             time.sleep(POLL)
 
     def end(self, code):
-        """End all ranks with this exit code: the others may wait for this one, and would do so for ever."""
+        """End all ranks with this exit code: the others may wait for this one, and would do so for ever.
+
+        A moment before: mpirun may else drop what was written last, which says why.
+        """
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(PASSED_ON)
         self.comm.Abort(code)
 
 

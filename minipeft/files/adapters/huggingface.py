@@ -299,7 +299,7 @@ def biases(adapter, config, model_config, path):
         return [BitFit()]
     if bias not in ("lora_only", "vera_only"):
         raise InputError(f"{path}: bias = {bias!r} is not implemented; 'none', 'all' and 'lora_only' are")
-    if getattr(adapter, "layers_to_transform", None) is None:
+    if not isinstance(adapter.target_modules, str) and getattr(adapter, "layers_to_transform", None) is None:
         return [BitFit(adapter.target_modules)]
     return [BitFit(tuple(name for name in model_config.linear_layers() if acts_beside(adapter, name)))]
 
