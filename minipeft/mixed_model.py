@@ -71,15 +71,19 @@ class MixedModel:
 
     def scores(self, batch):
         """As PeftModel's."""
-        check_sequences(self._sorted(batch.sequences), self.config, self.num_virtual_tokens)
+        self._check_number(len(batch))
+        check_sequences(batch.sequences, self.config, self.num_virtual_tokens)
         batch = batch.take(self.order)
         batch.layout = replace(batch.layout, adapters=self.adapters)
         return self.peft.scores_in(self.step(), batch, self.order)
 
-    def _sorted(self, sequences):
-        if len(sequences) != len(self.order):
-            given = counted(len(sequences), "sequence")
+    def _check_number(self, number):
+        if number != len(self.order):
+            given = counted(number, "sequence")
             raise InputError(f"{given}, and names of adapters for {len(self.order)}")
+
+    def _sorted(self, sequences):
+        self._check_number(len(sequences))
         return [sequences[i] for i in self.order]
 
     def _restored(self, results):

@@ -6,7 +6,7 @@ r"""Muon: the matrices of the blocks move along the orthogonal part of their mom
 A gradient's singular values differ by orders of magnitude: a step along it changes what many documents agree
 on, and hardly anything else. U V^T has the same directions, all of one length, so what few documents teach
 moves the weights as far. From random weights a model of the embedded one's shape learns to look back with it
-within five million tokens; with AdamW it had not after thirteen.
+within five million tokens; with AdamW it had not after twelve.
 
 Keller Jordan 2024, "Muon: An optimizer for hidden layers in neural networks". The factor 0.2 sqrt(max(rows,
 columns)), with which a step is as long as one of AdamW at the same rate, is Liu et al.'s (2025, "Muon is

@@ -139,9 +139,8 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     SIGINT and SIGTERM let the step end and the state be saved; then it raises KeyboardInterrupt, or
     `resuming.stopping.Terminated`.
     Raises InputError for bad data or settings, and a folder that another run writes to, before any work;
-    where the loss is not a finite number: the model then holds the best adapter so far, if one was
-    evaluated; and where nothing can
-    be written any more: what was written last is whole.
+    where the loss is not a finite number: the model then holds the best adapter so far, if one was evaluated;
+    and where nothing can be written any more: what was written last is whole.
     """
     s = Training(**settings)
     pairs, too_long = load_pairs(data, model, s.on_long)
