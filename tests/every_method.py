@@ -101,6 +101,7 @@ CHAINS = {
     "lora and sparse": [LoRA(r=2), Sparse(fraction=0.2)],
     "sparse and lora": [Sparse(fraction=0.2), LoRA(r=2, target_modules="all-linear")],
     "sparse and ln_tuning": [Sparse(fraction=0.1, target_modules="all-linear"), LNTuning()],
+    "dora and sparse": [DoRA(r=2), Sparse(fraction=0.2)],
     "dora and full": [DoRA(r=2), Full()],
     "vera and full": [VeRA(r=4), Full()],
     "lora and dora": [LoRA(r=2, target_modules=("c_fc",)), DoRA(r=2)],

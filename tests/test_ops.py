@@ -302,6 +302,22 @@ def test_every_operation_has_all_forms_with_the_same_arguments(other):
         assert inspect.signature(getattr(other, name)) == inspect.signature(getattr(plain, name)), name
 
 
+@faster
+def test_one_query_each_on_keys_that_are_in_no_cache(other):
+    """One-token sequences behind a prefix of five rows and of six: the first two keys lie as in a cache's room."""
+    args = (array(2, 12), array(11, 12), array(11, 12), ((0, 1), (1, 2)), ((0, 5), (5, 11)), 3)
+    assert np.allclose(plain.attention(*args)[0], other.attention(*args)[0], rtol=1e-12, atol=1e-12)
+
+
+def test_a_loss_of_no_rows_is_zero_and_so_is_every_gradient(ops):
+    """Of a batch without labels; a rank's part of a batch may be one."""
+    x, W = array(0, 3), array(5, 3)
+    loss, cache = ops.lm_loss(x, W, np.zeros(0, int), frozenset({"x", "weight"}))
+    dx, grads = ops.lm_loss_backward(1, cache)
+    assert loss == 0 and dx.shape == (0, 3)
+    assert grads["weight"].shape == (5, 3) and not grads["weight"].any()
+
+
 def test_scores_in_chunks(monkeypatch):
     monkeypatch.setattr(fast, "HEAD_ROWS", 3)
     x, W, labels = array(7, 5), array(11, 5), RNG.integers(0, 11, 7)

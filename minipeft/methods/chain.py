@@ -89,16 +89,19 @@ class Chain(Method):
         return prod(m.lr_scale(name, config) for m in self.methods)
 
     def start(self, tensors, step):
-        """Each part replaces its own tensors and passes the others through."""
+        """Each part replaces its own tensors and passes the others through.
+
+        First the parts that train weights of the base: another part may read what they write (DoRA's norm).
+        """
         caches = []
-        for m in self.methods:
+        for m in self._base_first():
             tensors, cache = m.start(tensors, step)
             caches.append(cache)
         return tensors, caches
 
     def finish(self, dtensors, caches):
         """`start`, backwards."""
-        for m, cache in self._reversed(caches):
+        for m, cache in zip(reversed(self._base_first()), reversed(caches), strict=True):
             dtensors = m.finish(dtensors, cache)
         return dtensors
 

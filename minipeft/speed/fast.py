@@ -39,7 +39,7 @@ def attention(q, k, v, q_spans, k_spans, H, p_drop=0.0, rng=None, wants=frozense
     (S, C), room = q.shape, len(k) // len(q)  # rows of the cache for each sequence
     begins, ends = [c for c, _ in k_spans], [d - c for c, d in k_spans]
     n, D = max(ends), C // H
-    one_query_each = len(q_spans) == S and begins == [s * room for s in range(S)]
+    one_query_each = len(q_spans) == S and begins == [s * room for s in range(S)] and len(k) == S * room
     if wants or not one_query_each or 2 * sum(ends) < S * n:  # of very different lengths: one by one
         return ops.attention(q, k, v, q_spans, k_spans, H, p_drop, rng, wants)
     blocks_k, blocks_v = (each.reshape(S, room, H, D)[:, :n] for each in (k, v))  # (S, n, H, D)
@@ -142,7 +142,7 @@ def in_chunks(loss, loss_backward):
 
     def chunked(x, *rows, wants=frozenset(), **shared):
         total, dx, dW = None, xp_of(x).empty_like(x) if "x" in wants else None, None
-        for i in range(0, len(x), HEAD_ROWS):
+        for i in range(0, max(1, len(x)), HEAD_ROWS):  # without rows, one empty chunk: its gradients are zeros
             part = slice(i, i + HEAD_ROWS)
             some, cache = loss(x[part], *(a[part] for a in rows), wants=wants, **shared)
             total = some if total is None else total + some
@@ -156,7 +156,7 @@ def in_chunks(loss, loss_backward):
                     dW = own["weight"]
                 else:
                     dW += own["weight"]
-        return xp_of(x).zeros(()) if total is None else total, (dx, dW)
+        return total, (dx, dW)
 
     def chunked_backward(dloss, cache):
         dx, dW = cache
