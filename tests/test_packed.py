@@ -7,13 +7,14 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 import pytest
 from every_method import CASES, MERGING
 from folders import ROWS, write_model
 from small import CONFIG, logits, scramble, small_batch, small_model, snapshot, texts
+from threadpoolctl import threadpool_info
 
 from minipeft import (
     GPT2,
@@ -35,7 +36,7 @@ from minipeft.reports.tune_report.run_folder import read_run
 from minipeft.speed import mkl, packed
 from minipeft.speed.bfloat16 import BFloat16, floats, rounded
 from minipeft.speed.packed import Packed, PackedBFloat16
-from minipeft.speed.parallel import map_shards
+from minipeft.speed.parallel import limit_blas, limited, map_shards
 from minipeft.speed.quantized import Held, dequantized
 from minipeft.tasks import data_to_text
 
@@ -192,6 +193,45 @@ def test_a_shard_has_one_thread_of_mkl_and_what_is_alone_has_more(monkeypatch):
     threads = lambda _: mkl.library().lib.MKL_Get_Max_Threads()
     assert map_shards(threads, range(2)) == [1, 1]
     assert map_shards(threads, range(1)) == [min(2, os.cpu_count())]
+
+
+def test_of_two_calls_at_once_the_last_to_go_leaves_blas_as_it_was(two_blas_threads):
+    """The first to come is the first to go: what the second found is not what is to stay."""
+    second_is_in, first_is_out = Event(), Event()
+
+    def second():
+        map_shards(lambda shard: second_is_in.set() or first_is_out.wait(10), range(2))
+
+    other = Thread(target=second)
+    map_shards(lambda shard: shard or other.start() or second_is_in.wait(10), range(2))
+    first_is_out.set()
+    other.join()
+    assert blas_threads() == {2}
+
+
+def test_a_limit_of_the_command_line_leaves_other_threads_theirs(two_blas_threads):
+    """`minipeft serve` generates in a thread of its own."""
+    limit_blas()
+    seen = []
+    other = Thread(target=lambda: seen.extend(map_shards(lambda _: blas_threads(), range(2))))
+    other.start()
+    other.join()
+    assert seen == [{1}, {1}] and blas_threads() == {2}
+
+
+@pytest.fixture
+def two_blas_threads(monkeypatch):
+    """BLAS has two threads, and so has `map_shards`."""
+    monkeypatch.setenv("MINIPEFT_THREADS", "2")
+    put_back = limited(2)
+    yield
+    put_back()
+
+
+def blas_threads():
+    """The numbers of threads of the BLAS libraries there are, MKL's aside: that is each thread's own."""
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return {pool["num_threads"] for pool in pools if pool["internal_api"] != "mkl"}
 
 
 # ------------------------------------------------------------------------------------- finding the library

@@ -9,6 +9,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 
@@ -59,10 +60,50 @@ def _blas():
     return ThreadpoolController()
 
 
+def limited(number):
+    """BLAS has so many threads from now on. -> a function that puts back as many as there were.
+
+    To threadpoolctl the first thread that limits OpenBLAS is its owner, and what others ask for is not done.
+    Here nobody keeps it: whoever is the last puts back.
+    """
+    from threadpoolctl import OpenBLASController
+
+    limit = _blas().limit(limits=number, user_api="blas")
+    OpenBLASController.clear_controlling_thread()
+
+    def put_back():
+        limit.restore_original_limits()
+        OpenBLASController.clear_controlling_thread()
+
+    return put_back
+
+
 def limit_blas():
     """Let BLAS have as many threads as MINIPEFT_THREADS says, where it says a number."""
     if os.environ.get("MINIPEFT_THREADS"):
-        _blas().limit(limits=num_threads(), user_api="blas")
+        limited(num_threads())
+
+
+class _OneBlasThread:
+    """BLAS has one thread while any thread of the program is inside; after the last, as many as before."""
+
+    def __init__(self):
+        self.lock, self.inside, self.put_back = Lock(), 0, None
+
+    def __enter__(self):
+        with self.lock:
+            if not self.inside:
+                self.put_back = limited(1)
+            self.inside += 1
+
+    def __exit__(self, *error):
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.put_back()
+
+
+_one_blas_thread = _OneBlasThread()
 
 
 def map_shards(f, shards):
@@ -75,5 +116,5 @@ def map_shards(f, shards):
         mkl.use_threads(1)  # MKL's number is each thread's own; these threads do nothing but shards
         return f(shard)
 
-    with _blas().limit(limits=1, user_api="blas"):
+    with _one_blas_thread:
         return list(_pool(num_threads()).map(alone, shards))
