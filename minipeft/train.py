@@ -260,7 +260,7 @@ def optimizer_step(model, optimizer, micro_batches, s, step, ranks=ALONE, stop=N
     backward and the update, but for several ranks, which fetch their sums there.
     """
     begin, loss, count, tokens, gradients = time.perf_counter(), 0.0, 0, 0, Gradients()
-    stop, first_shard = stop or StopAsked(several=False), ranks.rank * model.num_shards
+    stop, first_shard = stop or StopAsked(several=False), ranks.shards_before(model.num_shards)
     with no_warnings():
         for i, batch in enumerate(micro_batches):
             tokens += len(batch.ids)

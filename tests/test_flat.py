@@ -47,6 +47,12 @@ def test_a_norm_of_zero_clips_nothing():
     assert np.array_equal(grads["a"], [1.5, 2.0]) and np.array_equal(grads["b"], [6.0])
 
 
+def test_what_does_not_lie_in_order_is_clipped_too():
+    grads = {"a": np.array([[3.0, 0.0], [4.0, 0.0]]).T}
+    flat.clip_grads(grads, 0.0, count=2)
+    assert np.array_equal(grads["a"], [[1.5, 2.0], [0.0, 0.0]])
+
+
 def test_the_arrays_are_views_of_one_vector():
     joined = Flat(START)
     assert list(joined) == ["a", "b", "c"] and joined.vector().shape == (27,)

@@ -106,6 +106,17 @@ def test_two_ranks_draw_the_dropout_masks_of_two_threads(tmp_path, monkeypatch):
         assert (max(relative(ours[name], alone[name]) for name in alone) < 1e-6) == same
 
 
+def test_shards_of_ranks_with_unlike_numbers_of_cores_have_numbers_of_their_own():
+    """Their dropout masks are drawn by these numbers; they are asked for once."""
+    for rank, before in enumerate([0, 8, 12]):
+        comm = SimpleNamespace(rank=rank, size=3, allgather=lambda own: [8, 4, 2])
+        ranks_of_three = MPIRanks(SimpleNamespace(COMM_WORLD=comm))
+        assert ranks_of_three.shards_before(2) == before
+        del comm.allgather
+        assert ranks_of_three.shards_before(2) == before
+    assert ALONE.shards_before(2) == 0
+
+
 # ---------------------------------------------------------------------------------------- the command line
 
 

@@ -54,8 +54,8 @@ def pieces(*dicts):
 
 def clip_grads(grads, max_norm, count):
     """See `optim.clip_grads`. -> the norm, a 0-d array."""
-    arrays = [a.ravel() for _, a in pieces(grads)]
-    squares = [kernels.sum_squares(a) for a in arrays]
+    arrays = [a for _, a in pieces(grads)]
+    squares = [kernels.sum_squares(a.ravel()) for a in arrays]
     square = squares[0] if len(squares) == 1 else xp_of(arrays[0]).concatenate(squares).sum(keepdims=True)
     norm, factor = kernels.clip_factor(square, float(count), float(max_norm))
     for a in arrays:

@@ -47,6 +47,10 @@ class Alone:
         """The first rank's value, on every rank."""
         return value
 
+    def shards_before(self, own):
+        """The shards of all ranks before this one, which has `own`: a number for each shard, no two alike."""
+        return 0
+
     def wait(self):
         """Go on when all ranks are here."""
 
@@ -60,7 +64,7 @@ class MPIRanks:
     def __init__(self, MPI):
         self.MPI, self.comm = MPI, MPI.COMM_WORLD
         self.rank, self.size = self.comm.rank, self.comm.size
-        self.first = self.rank == 0
+        self.first, self.before = self.rank == 0, None
 
     def add_up(self, grads, numbers, params):
         """As in `Alone`; one all-reduce of one flat buffer, [every gradient, every number].
@@ -103,6 +107,12 @@ class MPIRanks:
     def broadcast(self, value):
         """As in `Alone`: any value that can be pickled."""
         return self.comm.bcast(value)
+
+    def shards_before(self, own):
+        """As in `Alone`. It is asked once: machines of several kinds may have several numbers of cores."""
+        if self.before is None:
+            self.before = sum(self.gather(own)[: self.rank])
+        return self.before
 
     def wait(self):
         """As in `Alone`. MPI's own barrier would keep a core busy, which a rank that still works may need."""
