@@ -41,9 +41,14 @@ def fits(value, kind):
     if origin is dict:
         return isinstance(value, dict) and all(fits(v, inner[1]) for v in value.values())
     if kind in (int, float):
-        number = Integral if kind is int else Real
+        number, value = Integral if kind is int else Real, plain(value)
         return isinstance(value, number) and not isinstance(value, bool) and abs(value) < LARGEST
     return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def plain(value):
+    """Python's number for one of NumPy's; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def in_words(kind):

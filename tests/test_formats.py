@@ -565,6 +565,18 @@ def test_a_file_of_our_own_that_does_not_fit_is_refused(values, message, tmp_pat
         PeftModel.from_pretrained(small_model(), tmp_path)
 
 
+def test_numbers_of_numpy_are_settings_like_others(tmp_path):
+    two, one = np.int64(2), np.int64(1)
+    for method, same in (
+        (LoRA(r=two, layers_to_transform=one), LoRA(r=2, layers_to_transform=1)),
+        (Sparse(fraction=np.float32(0.25), samples=two), Sparse(fraction=0.25, samples=2)),
+    ):
+        peft = PeftModel(small_model(), method)
+        train(peft, EXAMPLES, steps=two, learning_rate=np.float32(0.5), progress=False)
+        peft.save_pretrained(tmp_path)
+        assert PeftModel.from_pretrained(small_model(), tmp_path).method == same
+
+
 def test_a_list_of_one_is_that_one(tmp_path):
     PeftModel(small_model(), [LoRA(r=2)]).save_pretrained(tmp_path)
     assert PeftModel.from_pretrained(small_model(), tmp_path).method == LoRA(r=2)

@@ -304,7 +304,7 @@ def test_every_operation_has_all_forms_with_the_same_arguments(other):
 
 @faster
 def test_one_query_each_on_keys_that_are_in_no_cache(other):
-    """One-token sequences behind a prefix of five rows and of six: the first two keys lie as in a cache's room."""
+    """One-token sequences behind four rows and five: they begin as in a cache, and end after it."""
     args = (array(2, 12), array(11, 12), array(11, 12), ((0, 1), (1, 2)), ((0, 5), (5, 11)), 3)
     assert np.allclose(plain.attention(*args)[0], other.attention(*args)[0], rtol=1e-12, atol=1e-12)
 

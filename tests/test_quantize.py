@@ -193,8 +193,8 @@ REFUSED = {  # they would train a quantised weight
     *(name for name in CASES if name.startswith(("full", "layerwise"))),
     "modules, of every kind", "sparse", "sparse, magnitude", "sparse, fisher", "sparse, high up",
     "lora and full", "layerwise and lora", "lora and modules", "lora and sparse", "sparse and lora",
-    "sparse and ln_tuning", "dora and full", "dora and sparse", "vera and full", "ia3 and modules", "p-tuning and modules",
-    "prefix and full",
+    "sparse and ln_tuning", "dora and full", "dora and sparse", "vera and full", "ia3 and modules",
+    "p-tuning and modules", "prefix and full",
 }  # fmt: skip
 WORKING = CASES.keys() - REFUSED
 INT8 = {"lora", "dora", "lora, pissa", "bitfit", "adapter", "prefix_tuning"}  # the others are checked on NF4

@@ -21,7 +21,7 @@ from against import (
 from every_method import EXAMPLES
 from small import CONFIG, count_products, logits, scramble, small_batch, small_model, snapshot
 
-from minipeft import GPT2, AdamW, Full, InputError, LoRA, PeftModel, gpt2, pack, train
+from minipeft import GPT2, AdamW, Full, InputError, LoRA, PeftModel, PTuning, gpt2, pack, train
 from minipeft.files.json_files import read_json
 from minipeft.files.tensors import read_safetensors
 from minipeft.methods.select.bitfit import BitFit
@@ -46,6 +46,7 @@ def one_thread(monkeypatch):
         (Layerwise(bottom=-1), "bottom must be 0 ... 3"),
         (Layerwise(layers=(0, 3)), "layers must be numbers in -3 ... 2, the model's blocks, not 3"),
         (Layerwise(layers=("first",)), "layers must be numbers in -3 ... 2"),
+        (Layerwise(layers=("²",)), "layers must be numbers in -3 ... 2"),
         (Layerwise(lr_decay=0.0), "lr_decay must be above 0 and at most 1, not 0.0"),
         (Sparse(fraction=0.0), "fraction must be above 0 and at most 1"),
         (Sparse(fraction=1.5), "fraction must be above 0 and at most 1"),
@@ -193,6 +194,13 @@ def test_no_other_method_may_train_what_sparse_chooses_from(other):
     for chain in ([other, Sparse()], [Sparse(), other]):
         with pytest.raises(InputError, match="another needs it for itself"):
             PeftModel(small_model(), chain)
+
+
+def test_sparse_chooses_from_the_base_alone():
+    """An expression that fits everything fits the tensors of a prompt's encoder, too."""
+    chain = [PTuning(2, encoder_hidden_size=3), Sparse(fraction=0.1, target_modules=".*")]
+    peft = PeftModel(small_model(), chain)
+    assert PeftModel(small_model(), chain[0]).trainable.keys() < peft.trainable.keys()
 
 
 def test_two_models_may_share_one_sparse():

@@ -15,7 +15,7 @@ EXERCISES = {
 def find(said):
     """The exercise of a number (10, "10"), a name ("lora", "10_lora") or a path. Raises InputError."""
     name = Path(str(said)).name.removesuffix(".py")
-    number = f"{int(name):02d}" if name.isdigit() else name[:2]
+    number = f"{int(name):02d}" if name.isdecimal() else name[:2]
     if number in EXERCISES and name in (str(int(number)), number, EXERCISES[number].name):
         return EXERCISES[number]
     for exercise in EXERCISES.values():

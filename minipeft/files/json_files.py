@@ -10,6 +10,7 @@ from errno import ENOENT
 from pathlib import Path
 
 from ..errors import InputError, shortened
+from ..settings import plain
 
 
 def write_json(path, value):
@@ -19,16 +20,17 @@ def write_json(path, value):
 
 
 def as_json(value, **options):
-    """A value as JSON, which has no NaN and no infinity: they become null."""
-    return json.dumps(with_nulls(value), allow_nan=False, **options)
+    """A value as JSON, which has no NaN and no infinity: they become null. NumPy's numbers are numbers."""
+    return json.dumps(in_json(value), allow_nan=False, **options)
 
 
-def with_nulls(value):
-    """The value with None in place of every float that is not finite."""
+def in_json(value):
+    """The value with None for every float that is not finite, and with Python's numbers for NumPy's."""
     if isinstance(value, dict):
-        return {key: with_nulls(each) for key, each in value.items()}
+        return {key: in_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [with_nulls(each) for each in value]
+        return [in_json(each) for each in value]
+    value = plain(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

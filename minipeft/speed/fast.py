@@ -142,7 +142,9 @@ def in_chunks(loss, loss_backward):
 
     def chunked(x, *rows, wants=frozenset(), **shared):
         total, dx, dW = None, xp_of(x).empty_like(x) if "x" in wants else None, None
-        for i in range(0, max(1, len(x)), HEAD_ROWS):  # without rows, one empty chunk: its gradients are zeros
+        for i in range(
+            0, max(1, len(x)), HEAD_ROWS
+        ):  # without rows, one empty chunk: its gradients are zeros
             part = slice(i, i + HEAD_ROWS)
             some, cache = loss(x[part], *(a[part] for a in rows), wants=wants, **shared)
             total = some if total is None else total + some

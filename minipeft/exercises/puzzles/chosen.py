@@ -124,7 +124,7 @@ CHOSEN = {one.name: one for one in (
 
 def chosen(said):
     """The Chosen of a number (3) or a name ("P03"). Raises InputError."""
-    name = f"P{int(said):02d}" if str(said).isdigit() else str(said).upper()
+    name = f"P{int(said):02d}" if str(said).isdecimal() else str(said).upper()
     if name not in CHOSEN:
         raise InputError(f"no puzzle is called {said!r}: {choose_from(name, CHOSEN)}")
     return CHOSEN[name]

@@ -89,7 +89,7 @@ UNSEEN = {one.name: one for one in (
 
 def unseen(said):
     """The Unseen of a number (3) or a name ("B03"). Raises InputError."""
-    name = f"B{int(said):02d}" if str(said).isdigit() else str(said).upper()
+    name = f"B{int(said):02d}" if str(said).isdecimal() else str(said).upper()
     if name not in UNSEEN:
         raise InputError(f"no blind puzzle is called {said!r}: {choose_from(name, UNSEEN)}")
     return UNSEEN[name]

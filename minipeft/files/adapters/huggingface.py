@@ -161,7 +161,7 @@ def acts_beside(adapter, name):
     if "target_modules" not in own or not (name.startswith("h.") or own.get("layers_to_transform") is None):
         return False
     if not isinstance(adapter, LNTuning) and name.split(".", 2)[-1] not in LINEAR:
-        return False  # "all-linear" fits every name
+        return False  # what else an expression fits
     return matches(name, own["target_modules"], own.get("layers_to_transform"))
 
 

@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from numbers import Integral
 
 from ...errors import InputError
 
@@ -13,15 +14,17 @@ def matches(name, target_modules, layers_to_transform=None):
     """Is the linear layer `name` ("h.0.attn.c_attn") a target?
 
     target_modules: a list: the name itself, or its end after a dot ("c_proj" is both "attn.c_proj" and
-    "mlp.c_proj"). A string: a regular expression for the whole name, or "all-linear". The name may also be
-    meant as PEFT sees it, "transformer.h.0.attn.c_attn".
+    "mlp.c_proj"). A string: a regular expression for the whole name, or "all-linear", the linear layers of
+    all blocks. The name may also be meant as PEFT sees it, "transformer.h.0.attn.c_attn".
     layers_to_transform: numbers of layers, or one number; None: every layer.
     """
     if layers_to_transform is not None and int(name.split(".")[1]) not in numbers(layers_to_transform):
         return False
     whole = f"transformer.{name}"
+    if target_modules == "all-linear":
+        return name.startswith("h.") and ".c_" in name
     if isinstance(target_modules, str):
-        return target_modules == "all-linear" or any(fits(target_modules, n) for n in (name, whole))
+        return any(fits(target_modules, n) for n in (name, whole))
     return any(whole == target or whole.endswith("." + target) for target in target_modules)
 
 
@@ -50,7 +53,7 @@ def numbers(layers_to_transform):
     """The field as a tuple of numbers: it may be one number, or None."""
     if layers_to_transform is None:
         return ()
-    return (layers_to_transform,) if isinstance(layers_to_transform, int) else tuple(layers_to_transform)
+    return (layers_to_transform,) if isinstance(layers_to_transform, Integral) else tuple(layers_to_transform)
 
 
 def by_pattern(name, patterns, default):

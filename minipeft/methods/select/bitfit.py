@@ -35,9 +35,6 @@ class BitFit(Selection):
         return {}
 
     def trains_base(self, name, config):
-        """The biases, of the layers that are named if any are. "all-linear": of those of the blocks."""
+        """The biases, of the layers that are named if any are."""
         layer, _, kind = name.rpartition(".")
-        if kind != "bias" or self.target_modules is None:
-            return kind == "bias"
-        linear = layer.startswith("h.") and ".ln_" not in layer
-        return matches(layer, self.target_modules) and (linear or self.target_modules != "all-linear")
+        return kind == "bias" and (self.target_modules is None or matches(layer, self.target_modules))

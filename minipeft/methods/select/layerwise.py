@@ -44,7 +44,7 @@ class Layerwise(Selection):
             if not 0 <= getattr(self, name) <= L:
                 raise InputError(f"{name} must be 0 ... {L}, the model's blocks, not {getattr(self, name)}")
         for i in self.layers:
-            if not str(i).removeprefix("-").isdigit() or not -L <= int(i) < L:
+            if not str(i).removeprefix("-").isdecimal() or not -L <= int(i) < L:
                 raise InputError(f"layers must be numbers in {-L} ... {L - 1}, the model's blocks, not {i!r}")
         if not 0 < self.lr_decay <= 1:
             raise InputError(f"lr_decay must be above 0 and at most 1, not {self.lr_decay}")

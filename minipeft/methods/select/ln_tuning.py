@@ -27,8 +27,7 @@ class LNTuning(Selection):
 
     def init(self, model, rng):
         """No tensors of its own. Raises InputError where no layer norm is named."""
-        found = any(self.trains_base(name, model.config) for name in model.weights)
-        if not found or self.target_modules == "all-linear":
+        if not any(self.trains_base(name, model.config) for name in model.weights):
             raise InputError(
                 f"target_modules {self.target_modules!r} match no layer norm: there are ln_1 and ln_2, "
                 f"in h.0 ... h.{model.config.n_layer - 1}, and ln_f"

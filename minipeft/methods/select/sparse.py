@@ -76,9 +76,8 @@ class Sparse(Method):
 
     def _targeted(self, name):
         place, _, kind = name.rpartition(".")
-        inner = name.startswith("h.") and ".ln_" not in name  # all that "all-linear" means
-        targeted = matches(place, self.target_modules) and (inner or self.target_modules != "all-linear")
-        return targeted and kind in ("weight", "bias")
+        of_the_base = place.partition(".")[0] in ("h", "wte", "wpe", "ln_f", "lm_head")  # no prompt encoder's
+        return of_the_base and kind in ("weight", "bias") and matches(place, self.target_modules)
 
     def optimizer_changes(self, name):
         """True of v alone: not of i, nor W0[i], nor the private copies, which `start` writes."""
