@@ -37,13 +37,17 @@ class PeftModel:
     def __init__(self, model, methods=(), seed=0, adapter_name="default"):
         self.model, self.config, self.tokenizer = model, model.config, model.tokenizer
         self.adapters, self._disabled = {}, 0  # in how many `disable_adapter` blocks we are
+        self._stands_alone = False  # did the adapter bring a part of the base with it?
         self.add_adapter(adapter_name, methods, seed)
         self.set_adapter(adapter_name)
 
     # ------------------------------------------------------------------------------------ several adapters
 
     def add_adapter(self, adapter_name, methods, seed=0):
-        """Put one more adapter beside the others; `set_adapter` makes it the active one."""
+        """Put one more adapter beside the others; `set_adapter` makes it the active one.
+
+        Raises InputError beside one whose file brought embeddings or a head: the base is not the others'.
+        """
         self._attach(adapter_name, Attached.on(self.model, methods, seed))
 
     def load_adapter(self, folder, adapter_name):
@@ -114,6 +118,11 @@ class PeftModel:
     def _attach(self, adapter_name, adapter):
         if adapter_name in self.adapters or adapter_name == BASE:
             raise InputError(f"there is an adapter {adapter_name!r} already: choose another name")
+        if self._stands_alone:
+            raise InputError(
+                f"the adapter {next(iter(self.adapters))!r} brought embeddings or a head of its own, and what "
+                "stands beside it would be saved without them: put others on the base by PeftModel(base, ...)"
+            )
         self.adapters[adapter_name] = adapter
 
     def _show(self, adapter):
@@ -315,6 +324,7 @@ class PeftModel:
         peft = cls(attached.model, adapter_name=adapter_name)
         peft.adapters[adapter_name] = attached
         peft.set_adapter(adapter_name)
+        peft._stands_alone = attached.model is not model
         return peft
 
     def give_up_base(self):

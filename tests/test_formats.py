@@ -603,6 +603,9 @@ def test_an_adapter_that_needs_a_head_of_its_own_stands_alone():
     with pytest.raises(InputError, match="brings embeddings or a head of its own"):
         peft.load_adapter(REFERENCE / "formats" / "lora-wte", "parted")
     peft.load_adapter(REFERENCE / "formats" / "lora-tied", "tied")
+    parted = PeftModel.from_pretrained(base(), REFERENCE / "formats" / "lora-wte")
+    with pytest.raises(InputError, match="'default' brought embeddings or a head of its own"):
+        parted.add_adapter("other", LoRA(r=2))
 
 
 PLACES = {"wte": "base_model.model.transformer.wte.weight", "lm_head": "base_model.model.lm_head.weight"}
