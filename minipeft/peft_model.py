@@ -120,8 +120,8 @@ class PeftModel:
             raise InputError(f"there is an adapter {adapter_name!r} already: choose another name")
         if self._stands_alone:
             raise InputError(
-                f"the adapter {next(iter(self.adapters))!r} brought embeddings or a head of its own, and what "
-                "stands beside it would be saved without them: put others on the base by PeftModel(base, ...)"
+                f"the adapter {next(iter(self.adapters))!r} brought embeddings or a head of its own, and "
+                "what stands beside it is saved without: put others on the base, by PeftModel(base, ...)"
             )
         self.adapters[adapter_name] = adapter
 

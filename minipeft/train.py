@@ -14,7 +14,7 @@ import numpy as np
 
 from .backend import to_host, xp_of
 from .data.batches import ON_LONG, batches, load_pairs, orders
-from .errors import InputError, check_choice, counted
+from .errors import InputError, SettingError, check_choice, counted
 from .files.json_files import as_json, atomic, clear_errors, write_json
 from .files.run_folder import run_folder
 from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
@@ -91,6 +91,11 @@ class Training:
         if self.steps == 0:
             check_range("epochs", self.epochs, above=0)
 
+    def check_evaluations(self, rows):
+        """Raise SettingError where there are no rows to evaluate on, and something waits for evaluations."""
+        if self.patience and not rows:
+            raise SettingError("patience", "{} counts evaluations, and there are no rows to evaluate on")
+
     def steps_for(self, rows):
         """The optimizer steps of a training on so many rows."""
         return self.steps or math.ceil(self.epochs * rows / (self.batch_size * self.accumulation_steps))
@@ -145,6 +150,7 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     s = Training(**settings)
     pairs, too_long = load_pairs(data, model, s.on_long)
     held_out = load_pairs(eval_data, model, s.on_long)[0] if eval_data is not None else None
+    s.check_evaluations(held_out)
     steps = s.steps_for(len(pairs))
     if not model.trainable:
         raise InputError(

@@ -13,6 +13,7 @@ from folders import ROWS, write_model
 
 from minipeft import InputError, LoRA
 from minipeft.app.cli import main
+from minipeft.methods import METHODS
 from minipeft.reports.compare import budget, compare, in_terminal, processes, recipes, sweep
 from minipeft.reports.compare.budget import Cost
 from minipeft.reports.compare.table_rows import pareto
@@ -188,6 +189,18 @@ def test_another_base_adapter_or_code_is_run_again(tmp_path, started, monkeypatc
     (started[0].folder / "adapter_model.safetensors").write_text("of another run")
     again(), again()
     assert len(started) == 4
+
+
+def test_a_method_of_ones_own_that_changed_is_run_again(tmp_path, started, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = "from minipeft import LoRA\nfrom minipeft.methods.about import About\n"
+    own += "class Compared(LoRA):\n    about = About('compared')\n"
+    monkeypatch.setitem(METHODS, "compared", None)  # what is registered goes with the test
+    del METHODS["compared"]
+    for text, runs in ((own, 1), (own, 1), (own + "    # changed\n", 2)):
+        Path("compared.py").write_text(text)
+        call(tmp_path / "out", "compared:Compared")
+        assert len(started) == runs
 
 
 def test_a_run_that_fails_is_a_row_that_says_so_and_is_tried_again(tmp_path, started, monkeypatch):
@@ -368,6 +381,7 @@ BAD = {
     "--sweep r=big": "lora's r must be a number, not 'big'",
     "--sweep seed=1,2": "use --seeds",
     "--sweep epochs=-1": "--sweep epochs must be",
+    "--sweep epochs=1,2 --steps 9": "--sweep epochs: with --steps every run has as many",
     "--sweep save_every=5,6": "has 'save_every'",
     "--save-every 5": "leave out --save-every",
     "--sweep r=4 r=8": "given twice",

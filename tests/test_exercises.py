@@ -376,6 +376,11 @@ def test_the_command_line_from_copy_to_success(tmp_path, monkeypatch, capsys):
     state = json.loads((tmp_path / "exercises/.progress.json").read_text())
     assert state["01"] == {"done": True, "hints": 3}
     assert main(["check"]) == 0 and "yes 01" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path / "exercises")
+    for said in ("1", path.name):
+        assert main(["check", said]) == 0
+    assert main(["check"]) == 0 and "yes 01" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
     assert main(["check", "01", "--solution"]) == 0 and "dy @ W.T" in capsys.readouterr().out
 
 

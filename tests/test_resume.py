@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -451,6 +452,25 @@ def test_the_command_line_says_how_to_go_on(number, code, folder, tmp_path):
     process.communicate()
     curve = [row["step"] for row in curve_in(tmp_path / "run") if "loss" in row]
     assert curve == list(range(1, len(curve) + 1)) and len(curve) > step
+
+
+def test_while_it_is_scored_it_says_what_gives_the_scores(folder, tmp_path, monkeypatch, capsys):
+    """There is no state to go on from: `--resume` would train again."""
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    words, out = [*words_of(folder), "--steps", "2", "--quiet"], str(tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("minipeft.app.runs.measure", interrupted)
+        assert main([*words, "--out", out]) == 130
+    err = capsys.readouterr().err
+    assert "the training is done, its scores are not; they come from: minipeft evaluate --adapter" in err
+    assert main(shlex.split(err[err.index("evaluate --adapter") :])) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("minipeft.app.runs.measure", interrupted)
+        assert main([*words, "--save-every", "1", "--out", out]) == 130
+    assert capsys.readouterr().err.endswith("--resume\n")
 
 
 def test_before_the_first_step_it_is_one_line_too(folder, tmp_path, monkeypatch, capsys):

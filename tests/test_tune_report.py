@@ -423,6 +423,7 @@ BAD = {
     "{full}": "do not name the model that was trained on: give --model",
     "{broken}": "metrics.jsonl, line 2: not JSON",
     "{empty}": "metrics.jsonl: no training step is in it",
+    "{run} --task sentiment --data rows.jsonl": "leave out --task or --data",
 }
 
 

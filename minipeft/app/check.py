@@ -8,7 +8,7 @@ from ..exercises import files
 from ..exercises.checking import check_file
 from ..exercises.named import EXERCISES, find
 
-FOLDER, STATE = "exercises", ".progress.json"  # the state lies beside the exercises
+FOLDER, STATE = Path("exercises"), ".progress.json"  # the state lies beside the exercises
 
 
 def check_command(args):
@@ -23,7 +23,7 @@ def check_command(args):
         )
         return 0
     if args.exercise is None:
-        print(listed(read_state(Path(FOLDER))))
+        print(listed(read_state(FOLDER if FOLDER.is_dir() else Path())))
         return 0
     exercise = find(args.exercise)
     path = path_of(exercise, args.exercise)
@@ -37,9 +37,11 @@ def check_command(args):
 
 
 def path_of(exercise, said):
-    """The learner's file: the path itself, or the exercise's in the folder `exercises`."""
-    said = Path(said)
-    return said if said.suffix == ".py" and said.parent != Path() else Path(FOLDER) / f"{exercise.name}.py"
+    """The learner's file: the path itself, or the exercise's, here or in the folder `exercises`."""
+    said, here = Path(said), Path(f"{exercise.name}.py")
+    if said.suffix == ".py" and said.parent != Path():
+        return said
+    return here if here.is_file() else FOLDER / here
 
 
 def check_once(exercise, path):

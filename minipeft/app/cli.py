@@ -478,13 +478,12 @@ def distill_options(p):
     group.add_argument(
         "--student-layers", type=positive, help="train so many of the teacher's layers, not --model"
     )
-    group.add_argument("--temperature", type=finite, default=2.0, help="of the soft targets")
+    group.add_argument("--temperature", type=finite, help="of the soft targets (default: 2)")
     group.add_argument(
         "--distill-weight",
         dest="weight",
         type=finite,
-        default=0.5,
-        help="0: labels alone, 1: the teacher alone",
+        help="0: labels alone, 1: the teacher alone (default: 0.5)",
     )
 
 

@@ -21,6 +21,7 @@ from ..model import load_model
 from ..peft_model import PeftModel
 from ..reports.compare import compare, in_terminal
 from ..reports.tune_report import tune_report
+from ..resuming.state import STATE
 from ..speed.ranks import world
 from ..tasks import TASKS
 from ..tasks.named import split_rows, task_of
@@ -100,6 +101,8 @@ def train_command(args):
         if result is None:  # a rank that is not the first
             return
     except KeyboardInterrupt as stop:
+        if str(stop) and not (Path(out) / STATE).is_file():  # trained, and its state is not kept
+            raise type(stop)(f"{stop}; they come from: {evaluation_of(args, out)}") from None
         more = [*([] if args.out else ["--out", out]), *([] if args.resume else ["--resume"])]
         command = shlex.join(["minipeft", *args.words, *more])
         raise type(stop)(f"{str(stop) or 'before the first step'}; go on with: {command}") from None
@@ -124,6 +127,8 @@ def evaluate_command(args):
     answer that needs no model.
     """
     task = chosen_task(args)
+    if not split_rows(task, "validation") and not split_rows(task, "test"):
+        raise InputError("there are no rows to evaluate on: give --data, --eval or --test")
     if args.baseline:
         result = measure_baseline(task, args.baseline)
     else:
@@ -353,9 +358,14 @@ def sources_of(args):
 
 def distillation(args, model, out):
     """The model to train, and what makes a PeftModel of it the student of --teacher; None without one."""
+    given = {"temperature": args.temperature, "weight": args.weight}
+    given = {name: value for name, value in given.items() if value is not None}
     if not args.teacher:
         if args.student_layers:
             raise InputError("--student-layers needs --teacher: whose layers?")
+        if given:
+            option = {"temperature": "--temperature", "weight": "--distill-weight"}[min(given)]
+            raise InputError(f"{option} needs --teacher: who is learnt from?")
         return model, None
     teacher = PeftModel.from_pretrained(model, args.teacher)
     if args.student_layers:
@@ -364,7 +374,15 @@ def distillation(args, model, out):
         if world().first:
             with run_folder(out):
                 model.save_pretrained(model.name)
-    return model, lambda peft: Distilled(peft, teacher, args.temperature, args.weight)
+    return model, lambda peft: Distilled(peft, teacher, **given)
+
+
+def evaluation_of(args, folder):
+    """The command that gives the scores of the adapter that this training left in the folder."""
+    names = ("model", "device", "base", "ops", "task", "eval", "test", "metric")
+    given = {name: getattr(args, name) for name in names if getattr(args, name)}
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    return shlex.join(["minipeft", "evaluate", "--adapter", str(folder), *words])
 
 
 def check_data(args):

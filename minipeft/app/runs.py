@@ -113,7 +113,9 @@ def train_and_measure(
     if test := split_rows(task, "test"):
         load_pairs(test, peft, on_long)  # what cannot be scored is said before the training, not after it
     rows = len(load_pairs(data, peft, on_long)[0])  # fewer or more than `data` where some are too long
-    steps = Training(seed=seed, **settings).steps_for(rows)
+    training = Training(seed=seed, **settings)
+    training.check_evaluations(eval_data)
+    steps = training.steps_for(rows)
     for doubt in doubts(peft, steps, eval_data) if ranks.first else ():
         print(f"minipeft: {doubt}", file=sys.stderr)
     cpu, clock = time.process_time(), time.perf_counter()

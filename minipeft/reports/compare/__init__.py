@@ -82,6 +82,8 @@ def check(plan, budget, workers):
     given = [name for name in ("steps", "epochs", "eval_every") if name in plan.settings | plan.sweep]
     if budget and given:
         raise InputError(f"--budget chooses the steps: leave out --{given[0].replace('_', '-')}")
+    if "epochs" in plan.sweep and "steps" in plan.settings | plan.sweep:
+        raise InputError("--sweep epochs: with --steps every run has as many: leave out one of the two")
     if budget:
         read_budget(budget)
     if plan.settings.get("save_every"):

@@ -1,5 +1,6 @@
 """Which runs a comparison consists of: each one a command, with a folder for what comes out of it."""
 
+import inspect
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from ...config import SIZES
 from ...files.content import content_of_files
 from ...files.hub import find_folder
 from ...files.json_files import read_object
+from ...methods.named import method_class
 from .recipes import BASELINES, COMMON, FEW_SHOT, LENGTH, method_of, recipe_of
 from .sweep import TRAINING, variants
 
@@ -52,7 +54,7 @@ class PlannedRun:
         return {
             "data": content_of_files(self.files),
             "base": content_of_files(base),
-            "code": content_of_files(sorted(CODE.rglob("*.py"))),
+            "code": content_of_files([*sorted(CODE.rglob("*.py")), *own_code(method_of(self.name))]),
             "adapter": content_of_files(
                 sorted(self.folder.glob("adapter*")) + sorted(self.folder.glob("model*"))
             ),
@@ -66,6 +68,11 @@ class PlannedRun:
         result = read_object(path)
         same = result.get("command") == self.command and result.get("content") == self.content()
         return result if same else None
+
+
+def own_code(method):
+    """The file of a method that is none of the package: "module:Class"."""
+    return [inspect.getfile(method_class(method))] if ":" in method else []
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def again(comparison):
     facts = {
         "the whole": f"`{comparison['command']}`" if comparison["command"] else "from Python",
         "date": comparison["date"],
-        "all runs took": duration(comparison["wall_seconds"]),
+        "all runs took, added up": duration(comparison["wall_seconds"]),
         "versions": ", ".join(f"{name} {version}" for name, version in comparison["versions"].items()),
         "machine": ", ".join(f"{name}: {value}" for name, value in comparison["machine"].items()),
     }

@@ -107,6 +107,8 @@ def read_run(folder, model=None, task=None, data=None, ops="fast"):
 
 def rows_to_measure(result, task, data):
     """The rows to measure on, as `load_pairs` takes them, and which they are: the run's evaluation rows."""
+    if task and data:
+        raise InputError("rows of a task, or of a file: leave out --task or --data")
     if not task and not data:
         data = result.get("eval_data") or result.get("data")
         task = result.get("task") if result.get("task") in TASKS else None
