@@ -1,8 +1,8 @@
 r"""A method of your own: anything that changes what a frozen layer does, and trains little.
 
-Write a class `Mine`: `init` makes its tensors, `linear` changes what leaves a linear layer,
-`linear_backward` is the derivative. The file's solution, to give an idea, puts a small square matrix
-between two frozen random ones:
+Write a class `Mine`: `init` makes its tensors, `optimizer_changes` says which of them stay as they begin,
+`linear` changes what leaves a linear layer, `linear_backward` is the derivative. The file's solution, to give
+an idea, puts a small square matrix between two frozen random ones:
 
     y' = y + (x A) M B        A (I, R), B (R, O) random, never trained;  M (R, R) trains, 0 at first
 
@@ -35,7 +35,10 @@ class Mine(minipeft.Method):
         raise NotImplementedError
 
     def optimizer_changes(self, name):
-        """Does the optimizer change this tensor? Those that stay need no gradient."""
+        """False for tensors of your own that stay as they begin, True for every other name.
+
+        Those that stay need no gradient. If all of yours train, delete this function.
+        """
         raise NotImplementedError
 
     def linear(self, name, x, y, step):

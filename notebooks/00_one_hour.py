@@ -115,7 +115,7 @@ with picture("Each row has one negative entry: the label's.", 7, 2.6) as f:
 # %% [markdown]
 # ## Fine-tuning everything is expensive, a low rank is not
 #
-# GPT-2 is made of linear layers, $y = x W + b$. Full fine-tuning changes every entry of every $W$, and the optimiser (AdamW, below) keeps two running
+# GPT-2 is made of linear layers, $y = x W + b$. Full fine-tuning changes every entry of every $W$, and the optimiser (AdamW, notebook 04) keeps two running
 # means for each. LoRA leaves $W$ frozen and adds a change of low rank beside it. $A$ and $B$ together are called an adapter; $\alpha$ is a number that you choose, and dividing it
 # by $R$ is meant to keep the size of the change alike when you change $R$:
 #
@@ -125,7 +125,8 @@ with picture("Each row has one negative entry: the label's.", 7, 2.6) as f:
 lora = minipeft.LoRA(r=4, lora_alpha=8, target_modules="all-linear")
 peft = minipeft.PeftModel(model, lora)
 I, O = model.weights["h.0.attn.c_attn.weight"].shape
-W_size, AB_size, share = I * O, 4 * (I + O), peft.num_trainable / peft.num_parameters
+R = lora.r
+W_size, AB_size, share = I * O, R * (I + O), peft.num_trainable / peft.num_parameters
 print(f"c_attn: W has {I} x {O} = {W_size:,} numbers, A and B together {AB_size:,}")
 print(f"whole model: {peft.num_trainable:,} numbers train, {share:.2%}")
 
@@ -133,7 +134,7 @@ print(f"whole model: {peft.num_trainable:,} numbers train, {share:.2%}")
 with picture(
     f"To scale: the frozen W beside the {AB_size:,} numbers that train.", 7.5, 2.4
 ) as f:
-    A_and_B = ("A", I, 4, TRAINED), "", ("B", 4, O, TRAINED)
+    A_and_B = ("A", I, R, TRAINED), "", ("B", R, O, TRAINED)
     to_scale(f.subplots(), ("W", I, O, FROZEN), "+  s", *A_and_B)
 
 # %% [markdown]
@@ -330,6 +331,8 @@ print("with LoRA:", answer, "\nbase     :", plain)
 # The change of a layer is $s A B$. Its singular values say in how many directions it acts; at most $R = 4$ of them are not zero.
 #
 # **Predict:** will all four be used equally?
+#
+# <details><summary>Answer</summary>No. But all are used: the cell prints how much.</details>
 
 # %% tolerance=0.2
 name = "h.3.attn.c_attn"
@@ -337,10 +340,11 @@ A, B = peft.tensors[f"{name}.lora_A"], peft.tensors[f"{name}.lora_B"]
 update = lora.scaling(name) * A @ B  # (I, O)
 values = np.linalg.svd(update, compute_uv=False)
 print("singular values:", values[:6].round(2), "of", len(values))
-assert np.linalg.matrix_rank(update) <= 4
+assert np.linalg.matrix_rank(update) <= R
 
 # %%
-with picture("The update has rank 4, and its first direction is the largest.", 7, 2.6) as f:
+ratio = values[0] / values[R - 1]
+with picture(f"Rank {R}: the first direction has {ratio:.1f} times the last one's.", 7, 2.6) as f:
     axes = f.subplots()
     axes.bar(range(1, 11), values[:10], color=TRAINED)
     axes.set(xlabel="direction", ylabel="singular value", xticks=range(1, 11))

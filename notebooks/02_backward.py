@@ -80,7 +80,7 @@ x, W, b, dy = (rng.normal(size=size) for size in [(4, 3), (3, 5), 5, (4, 5)])
 long = linear_backward_long(dy, x, W)
 
 # %% [markdown]
-# A sum over an index that stands next to itself is a matrix product. So the loops become
+# Where one factor ends with an index and the next begins with it, the sum over it is a matrix product. So the loops become
 #
 # $$dx = dy\,W^T \qquad dW = x^T dy \qquad db = \sum_n dy_n$$
 
@@ -122,7 +122,8 @@ assert np.allclose(dtable, onehot.T @ dy) and np.allclose(dtable[2], dy[0] + dy[
 print("row 2 is dy[0] + dy[2]; rows of unseen tokens are zero:", not dtable[[1, 3]].any())
 
 # %% [markdown]
-# GELU works on each number alone, so its backward is a factor (dropout's too: the same mask again): $du = dy \cdot y'(u)$. With $t = \tanh(k(u + a u^3))$:
+# GELU works on each number alone, so its backward is a factor (dropout's too: the same mask again): $du = dy \cdot y'(u)$. With $t = \tanh(k(u + a u^3))$,
+# $k = \sqrt{2/\pi}$ and $a = 0.044715$:
 #
 # | step | rule |
 # |---|---|
@@ -177,7 +178,7 @@ with picture(
     f.colorbar(image, ax=f.axes, ticks=[-0.2, 0, 0.2])
 
 # %% [markdown]
-# A backward pass never forms $J$. It multiplies by it, and that has a short form: $dz = J\,dp$, written out, is
+# A backward pass never forms $J$. It multiplies by $J^T$. This $J$ is symmetric, so $dz = J\,dp$, and that has a short form:
 #
 # $$dz = p \odot (dp - \textstyle\sum_j dp_j\,p_j)$$
 #

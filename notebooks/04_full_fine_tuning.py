@@ -73,7 +73,7 @@ assert by_hand == peft.num_trainable == n
 # %% [markdown]
 # **Predict:** how far are the logits from the base's before the first step?
 #
-# <details><summary>Answer</summary>Not at all: training begins from a copy of the weights. One small step along the gradient then lowers the loss, by the learning rate times the gradient's squared length.</details>
+# <details><summary>Answer</summary>Not at all: training begins from a copy of the weights. One small step **against** the gradient then lowers the loss, by about the learning rate times the gradient's squared length.</details>
 
 # %%
 task, encode = TASKS["data-to-text"], lambda text: model.tokenizer.encode(text).ids
@@ -364,8 +364,8 @@ with picture(
     )
 
 # %% [markdown]
-# With many tokens full fine-tuning keeps {{kept[1]:.0f}} MB of activations, and LoRA {{kept[3]:.0f}}: each $A$ needs its layer's input for $dA$. What LoRA saves
-# is everything else that trains.
+# With many tokens full fine-tuning keeps {{kept[1]:.0f}} MB of activations, and LoRA {{kept[3]:.0f}}: each $A$ needs its layer's input for $dA$. LoRA saves
+# the rest of the bill: copy, gradients, the optimiser's state, and the best so far.
 #
 # ## On a real model the bill is what decides
 #

@@ -97,7 +97,7 @@ assert np.isclose(cut_loss[192], full_loss)
 
 # %% [markdown]
 # Nothing of the update gives {{cut_loss[0]:.2f}}: embeddings, biases and norms were trained, too. Rank 16 gives {{cut_loss[16]:.2f}},
-# and all of it {{full_loss:.2f}}. A cut throws away what training did not foresee. To train at a low rank from the beginning is another thing.
+# and all of it {{full_loss:.2f}}. Training did not know that it would be cut. To train at a low rank from the beginning is another thing.
 #
 # ## LoRA trains a low rank from the beginning, and starts as the base
 #
@@ -327,13 +327,14 @@ with picture(f"Columns of one weight, a point each: {widest} turns them most.", 
     panels[0].set(ylabel="longer by (%)")
 
 # %% [markdown]
-# {{"All three signs are" if together["full"] < 0 and together["DoRA"] < 0 < together["LoRA"] else "Not all three signs are"}} as the paper has them. It looked at large models, and at changes of one column over training steps; one matrix after 60
-# steps is a small sample.
+# {{"All three signs are" if together["full"] < 0 and together["DoRA"] < 0 < together["LoRA"] else "Not all three signs are"}} as the paper has them. The paper took means over all columns of the query matrices of VL-BART, a point for each layer
+# and training step. Our points are single columns of one matrix after 60 steps: another question, and a small sample.
 #
 # ## IA3 and VeRA train vectors alone
 #
-# IA3 (Liu et al. 2022) scales what leaves a layer (of the MLP, what enters `c_proj`; that merges into its rows). Where it leaves: $y = (xW + b)\,l$, with $l = 1$ at first. Its gradient is one line: $l_j$ multiplies column $j$ in every row, so
-# $dl = \sum_n dy\,y_0$, where $y_0$ is the output before scaling. And $l$ merges into the columns of $W$ and into $b$. Both are checked:
+# IA3 (Liu et al. 2022) trains a vector $l$, all ones at first. At `c_attn` it scales what leaves, $y = (xW + b)\,l$, and merges into the columns of $W$ and into $b$. At the MLP's
+# `c_proj` it scales what enters, and merges into the rows of $W$. Its gradient is one line: $l_j$ multiplies column $j$ in every row, so
+# $dl = \sum_n dy\,y_0$, where $y_0$ is the output before scaling. Both are checked:
 
 # %%
 l = rng.normal(size=O)

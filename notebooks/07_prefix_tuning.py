@@ -95,9 +95,9 @@ assert by_hand == peft.num_trainable
 # %% [markdown]
 # ## A prefix of zeros is not nothing
 #
-# **Predict:** LoRA with a factor of zeros is the base. Is a prefix of zeros the base, too?
+# **Predict:** LoRA with a factor of zeros is the base. Of the attention in layer 0, which share do 20 rows of zeros take: none, a tenth, or half?
 #
-# <details><summary>Answer</summary>No. A key of zeros has the score 0, and e⁰ = 1 is not 0: each row takes its share of attention, and brings a value of zeros.</details>
+# <details><summary>Answer</summary>About half, here. A key of zeros has the score 0, and e⁰ = 1 is not 0: each row takes its share of attention, and brings a value of zeros.</details>
 
 # %%
 ids = encode(rows[0]["prompt"])
@@ -166,7 +166,7 @@ print(f"positions alone {by_position:.2f}, positions and zeros {moved:.2f}")
 #
 # ## A prefix made from a text is that text
 #
-# Keys and values of a text are all that later words ever see of it. So a prefix that is filled with them must do exactly what reading does.
+# Keys and values of a text are all that later words ever see of it.
 #
 # **Predict:** we read a finished example first, or take its keys and values for a prefix. How far are the logits of the prompt apart?
 #

@@ -185,7 +185,7 @@ print("gradients of U, D, h and x equal differences")
 # %% [markdown]
 # **Predict:** someone forgets the residual and returns $dh = du$. Which gradients of the adapter at this place are wrong, and which in the layers below?
 #
-# <details><summary>Answer</summary>None at this place: D and U do not need it. All of the layers below, which now hear of the loss through the bottleneck alone.</details>
+# <details><summary>Answer</summary>None at this place: D and U do not need it. Every one in the layers below: the frozen MLP now hears of the loss through the bottleneck alone, so its part is wrong. The stream still brings its own part down.</details>
 
 # %%
 print("dx is dh less the residual:", np.allclose(dh - dy, dx))
@@ -232,7 +232,7 @@ with picture(
 #
 # LoReFT (Wu et al. 2024) takes the stream $y = x + h$ behind the MLP and replaces what lies in a subspace of $R$ directions, the orthonormal columns of $Q$:
 #
-# $$y' = y + (y W + b - y Q)\,Q^T \qquad Q^T Q = 1$$
+# $$y' = y + (y W + b - y Q)\,Q^T \qquad Q^T Q = I_R$$
 
 # %%
 W, b = rng.normal(size=(K, R)), rng.normal(size=R)
@@ -252,6 +252,9 @@ assert np.allclose(
 # | $dW = y^T dt$, $db = \sum_n dt$ | $t$ is linear in both |
 # | $dQ = dy'^T t - y^T dt$ | $Q$ is used twice: in $tQ^T$ and in $-yQ$ |
 # | $dy = dy' + dt\,W^T - dt\,Q^T$ | $y$ is used three times |
+#
+# This is the gradient of a $Q$ that is free. A step along it would end $Q^T Q = I_R$. So the package makes $Q$ out of $R$ reflections, trains their
+# vectors, and takes $dQ$ back through them (`minipeft/methods/sublayer/reflections.py`).
 
 # %%
 t, dt = x @ W + b - x @ Q, dy @ Q
@@ -366,6 +369,8 @@ with picture(
 # AdapterFusion (Pfeiffer et al. 2021) keeps several trained adapters frozen and learns, at every place and for every word, how much of each to take:
 #
 # $$h' = h + \sum_i p_i\,a_i V \qquad p = \mathrm{softmax}_i\bigl((u Q + b) \cdot (a_i W + c)\bigr)$$
+#
+# Here $u = x + h$, and $a_i = f_i(u)$ is all that adapter $i$ would add. $Q$, $W$, $V$, $b$ and $c$ train.
 #
 # A second adapter is trained on another task, dialogue. Then both are fused.
 

@@ -131,7 +131,8 @@ print("BitFit, LN-tuning by hand", list(by_hand), "by code", counts)
 assert counts == list(by_hand)
 
 # %% [markdown]
-# One part of BitFit never moves: the keys' third of `c_attn`'s bias. It adds the same $q \cdot b$ to all scores of a row, and softmax does not see what all have in common.
+# One part of BitFit does nothing: the keys' third of `c_attn`'s bias. It adds the same $q \cdot b$ to all scores of a row, and softmax does not see what all have in common. Its
+# true gradient is zero; where AdamW moves it all the same, it moves by rounding.
 
 # %%
 few = minipeft.pack([([5, 6, 7], [8, 9])])

@@ -37,7 +37,7 @@ few = minipeft.pack([([5, 6, 7], [8, 9]), ([9], [6, 8, 7])])
 #
 # $$K' = [P_k ; K] \qquad V' = [P_v ; V] \qquad h' = h + s\,f(x)$$
 #
-# Two sites are lit, the third and the fourth. Nothing joins the parts.
+# (Here $s$ stands outside $f$.) Two sites are lit, the third and the fourth. Nothing joins the parts.
 
 # %%
 site_map("keys_values", "sublayer", finding="MAM comes in at two sites: attention and the MLP.")
@@ -210,9 +210,9 @@ with leaking():
 #
 # Now change one word of a text, and see which outputs move. In a causal model a word may move its own row and those after it, and no other.
 #
-# **Predict:** with the mean gate, which rows move when the last word is changed?
+# **Predict:** with the mean gate, which rows move when the last word is changed, and which of them most?
 #
-# <details><summary>Answer</summary>All of them. The last word is in every mean, so each earlier row hears of it, from the first layer on.</details>
+# <details><summary>Answer</summary>All of them move. The last row moves most: it reads the word itself. And the last word is in every mean, so each earlier row hears of it, from the first layer on.</details>
 
 
 # %%
@@ -314,7 +314,7 @@ with picture(finding, 7.5, 2.9) as f:
 # %% [markdown]
 # ## A teacher's probabilities say more than a label
 #
-# A label names one token. A teacher says of every token how likely it is; with a temperature $\tau > 1$, $q_\tau = \mathrm{softmax}(z_t/\tau)$, also of the unlikely ones (Hinton et al. 2015).
+# A label names one token. A teacher gives a probability to every token. A temperature $\tau > 1$, in $q_\tau = \mathrm{softmax}(z_t/\tau)$, makes the small ones visible (Hinton et al. 2015).
 #
 # The teacher is the base, fine-tuned in full. We ask it at the place of a held-out text where it is least sure.
 
@@ -346,7 +346,7 @@ with picture(f"Of all probability the ten likeliest hold {held_by} as τ grows."
     bars(f.subplots(), soft, ["black", "#5f6368", "#c4c7cb"])
 
 # %% [markdown]
-# The student's loss mixes both, with a weight $\lambda$:
+# The student's loss mixes both, with a weight $\lambda$. There $y$ is the label, one-hot, and $p_\tau = \mathrm{softmax}(z/\tau)$ the student's:
 #
 # $$\ell = (1-\lambda)\,CE(y, p_1) + \lambda\,\tau^2\,KL(q_\tau \| p_\tau) \qquad dz = (1-\lambda)(p_1 - y) + \lambda\,\tau\,(p_\tau - q_\tau)$$
 #
@@ -402,7 +402,7 @@ with picture("Without τ² the soft gradient dies; with it, it comes to a limit.
 # %% [markdown]
 # ## A student with half of the blocks learns from labels, or from its teacher, too
 #
-# The student takes every other block of the base, the first and the last among them, and trains in full. Taken whole, it is the base itself.
+# The student takes half of the blocks, evenly spaced from the first to the last, and trains in full. Taken whole, it is the base itself.
 
 # %%
 assert np.array_equal(minipeft.student_of(model, L).logits(few.sequences)[0], base)

@@ -317,6 +317,13 @@ def test_the_capstone_finds_a_wrong_gradient_and_a_silent_tensor(tmp_path):
     assert "a gradient came back for 'h.0.attn.c_attn.mine', and there is no tensor of that name" in str(
         report
     )
+    only_the_top = ('name.endswith("attn.c_attn")', 'name == "h.1.attn.c_attn"')
+    report = changed(
+        tmp_path, "19", only_the_top, ("return dy, dhM @ M.T @ A.T", "return 7 * dy, 99 * dhM @ A.T")
+    )
+    assert not report.ok and "of what trains below your layers wrong" in str(report)
+    report = changed(tmp_path, "19", ('not name.endswith(("mine_A", "mine_B"))', 'name.endswith("mine_M")'))
+    assert not report.ok and "optimizer_changes says False of wte.weight" in str(report)
     report = changed(tmp_path, "19", ("h = x @ A  # (N, R)", "h = 0 * x @ A"))
     assert not report.ok and "no effect" in str(report)
 

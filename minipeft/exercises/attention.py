@@ -60,7 +60,8 @@ SOFTMAX = Exercise(
     }},
     hints=(
         "Every z_i moves every p_j of its row: dz_i is a sum over j, not one product.",
-        "Put dp_j/dz_i = p_j ([i = j] - p_i) into dz_i = sum_j dp_j (dp_j/dz_i), and take p_i out.",
+        "dz_i = sum_j dp_j times the slope of p_j by z_i. That slope is p_j ([i = j] - p_i): put it in, and "
+        "take p_i out.",
         "(N, K): p times ( (N, K) minus a weighted sum of each row, (N, 1) ).",
     ),
 )  # fmt: skip
@@ -109,7 +110,7 @@ APART = "Sorted, they agree: how were the heads taken apart?"
 MISTAKEN = "What makes it: ds or p, and which of q, k, do?"
 
 ATTENTION = Exercise(
-    "08_attention_backward", "The backward of attention", 3, 40, ("06",),
+    "08_attention_backward", "The backward of attention", 3, 40, ("01", "06"),
     "minipeft/ops.py attention_backward",
     ("attention_backward",),
     inputs="q (T, C), k (J, C), v (J, C), do (T, C)", outputs="o (T, C), dq (T, C), dk (J, C), dv (J, C)",

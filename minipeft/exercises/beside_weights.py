@@ -276,7 +276,7 @@ BY_M = "g = m / n: what is the derivative of g with respect to m?"
 BY_G = "y = u g + b: what is the derivative of y with respect to g?"
 
 DORA = Exercise(
-    "16_dora_backward", "DoRA, with the lengths held", 3, 30, ("10",), "minipeft/methods/linear/dora.py",
+    "16_dora_backward", "DoRA, with the lengths held", 3, 30, ("09", "10"), "minipeft/methods/linear/dora.py",
     ("dora_backward",),
     inputs="x (N, I), W (I, O), b (O), A (I, R), B (R, O), m (O), dy (N, O)",
     outputs="y (N, O), dx (N, I), dA (I, R), dB (R, O), dm (O)",

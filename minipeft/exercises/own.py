@@ -1,5 +1,6 @@
 """Exercise 19, a method of one's own: gradients, what stays frozen, training, an adapter's file."""
 
+import inspect
 import tempfile
 
 import numpy as np
@@ -8,7 +9,7 @@ from ..config import GPT2Config
 from ..data.batches import pack
 from ..errors import InputError
 from ..gradcheck import gradcheck
-from ..methods import METHODS, register
+from ..methods import METHODS, Modules, register
 from ..methods.base import Method
 from ..model import GPT2
 from ..optim import AdamW
@@ -42,7 +43,8 @@ def look_at_own(functions):
     try:
         return looked_at(register(Mine))
     except NotImplementedError as error:
-        raise Told("Mine has a function that is still to be written.") from error
+        name = inspect.getinnerframes(error.__traceback__)[-1].function
+        raise Told(f"Mine.{name} is still to be written.") from error
     except InputError as error:
         raise Told(str(error)) from error
     except Told:
@@ -77,9 +79,20 @@ def looked_at(Mine):
             below_the_top(config, {name: error < TOLERANCE for name, error in errors.items()})
             or "By which lines of `linear` does this tensor reach y?",
         )
+    if frozen_beside := [name for name in frozen if not peft.method.optimizer_changes(name)]:
+        raise Told(
+            f"optimizer_changes says False of {frozen_beside[0]}, which is not yours.",
+            "What becomes of another method in a chain with yours?",
+        )
     silent = [name for name in peft.trainable if not moves(peft, name, batch)]
     if silent:
         raise Told(f"{silent[0]} has no effect on the loss, whatever it holds.", "Is it in the path?")
+    below = gradcheck(passes_on(peft, model), batch, elements=3)
+    if not max(below.values()) < TOLERANCE:
+        raise Told(
+            "the gradients of your tensors are right, and of what trains below your layers wrong.",
+            "Which dy and which dx do you return?",
+        )
     optimizer = AdamW(RATE, weight_decay=0.0)
     for _ in range(STEPS):
         optimizer.step(peft.trainable, peft.loss_and_grads(batch)[1])
@@ -95,6 +108,14 @@ def looked_at(Mine):
         f"{count:,} numbers train; at the start the model is {'unchanged' if unchanged else 'changed'}; "
         f"the loss went from {begins:.3f} to {ends:.3f} in {STEPS} steps.",
     ]
+
+
+def passes_on(peft, model):
+    """The same method and tensors, with the token embeddings training below them."""
+    both = PeftModel(model, [peft.method, Modules(("wte",))])
+    for name, tensor in peft.tensors.items():
+        both.tensors[name][...] = tensor
+    return both
 
 
 def keep_x(method):

@@ -172,7 +172,7 @@ def tied_inside(v):
 TWO = "Two contributions, one name: what happens to the first when the second comes?"
 
 TIED = Exercise(
-    "18_tied_head", "A tied head: add, do not overwrite", 3, 20, ("03", "04"),
+    "18_tied_head", "A tied head: add, do not overwrite", 3, 20, ("01", "03", "04"),
     "minipeft/gpt2.py loss_and_grads", ("tied_backward",),
     inputs="wte (V, C), g (C), dz (N, V)", outputs="z (N, V), dwte (V, C)",
     sizes=different("NVC", 5, 9), prepare=ids_prepare, calls=tied_calls, reference=tied_reference,

@@ -79,7 +79,7 @@ def adamw_calls(v):
     zero = np.zeros_like(v.p)
     p, m, u = yield Call("adamw", arguments(v.p, v.g1, zero, zero, 1), ("p", "m", "v"))
     yield moves("the move at step 1", p, v.p)
-    p2, _, _ = yield Call("adamw", arguments(p, v.g2, m, u, 2), ("p", ..., ...))
+    p2, _, _ = yield Call("adamw", arguments(p, v.g2, m, u, 2), ("p", "m at step 2", "v at step 2"))
     yield moves("the move at step 2", p2, p)
     p0, _, _ = yield Call("adamw", arguments(v.p, zero, zero, zero, 1), ("p", ..., ...))
     yield moves("the move at g = 0", p0, v.p)
@@ -102,7 +102,8 @@ def adamw_reference(v):
     AdamW(v.lr, (v.b1, v.b2), v.eps, v.wd).step(still, {"p": np.zeros_like(v.p)})
     AdamW(v.lr, (v.b1, v.b2), v.eps, 0.0).step(tiny, {"p": 1e-7 * v.g1})
     return {
-        "m": m, "v": u, "the move at step 1": p1 - v.p, "the move at step 2": two["p"] - p1,
+        "m": m, "v": u, "m at step 2": one.m["p"], "v at step 2": one.v["p"],
+        "the move at step 1": p1 - v.p, "the move at step 2": two["p"] - p1,
         "the move at g = 0": still["p"] - v.p, "the move at tiny g": tiny["p"] - v.p,
     }  # fmt: skip
 
@@ -162,8 +163,8 @@ FIRST_V = "The first step should be about lr, whatever the gradient's size: what
 ADAMW = Exercise(
     "17_adamw", "AdamW, one step", 2, 20, (), "minipeft/optim.py AdamW", ("adamw",),
     inputs="p (I, O), g1 (I, O), g2 (I, O)",
-    outputs="m (I, O), v (I, O), the move at step 1 (I, O), the move at step 2 (I, O), "
-            "the move at g = 0 (I, O), the move at tiny g (I, O)",
+    outputs="m (I, O), v (I, O), m at step 2 (I, O), v at step 2 (I, O), the move at step 1 (I, O), "
+            "the move at step 2 (I, O), the move at g = 0 (I, O), the move at tiny g (I, O)",
     sizes=different("IO", 3), prepare=adamw_prepare, calls=adamw_calls, reference=adamw_reference,
     constants=("lr", "wd", "b1", "b2"),
     wrong=(
@@ -202,6 +203,10 @@ ADAMW = Exercise(
               "it is g itself."),
         Wrong("v", lambda v: v.g1**2, "v keeps how much of the old, and takes how much of the new?",
               "it is g^2."),
+        Wrong("m at step 2", lambda v: (1 - v.b1) * v.g2,
+              "The second step brings its m along: what is kept of it?", "the old m is not in it."),
+        Wrong("v at step 2", lambda v: (1 - v.b2) * v.g2**2,
+              "The second step brings its v along: what is kept of it?", "the old v is not in it."),
         Wrong("m", lambda v: v.m / (1 - v.b1), "Is the m that is kept the corrected one?", "it is g itself."),
         Wrong("v", lambda v: v.v / (1 - v.b2), "Is the v that is kept the corrected one?", "it is g^2."),
     ),

@@ -82,7 +82,7 @@ CHOSEN = {one.name: one for one in (
         "P06", "Before the magnitude, or behind it", 2, "dora DoRA.linear_backward", "(du @ B.T)",
         "(dy @ B.T)", "dora", "a name stands for another",
         "In the highest layer B and the magnitude are right, and A is wrong. Two of the three in one line "
-        "are right, so du, which B's has, is right, and what A alone has is dh. The forward is y = g u - z,"
+        "are right, so du, which B's has, is right, and what A alone has is dh. The forward is y += g u - z,"
         " u = z + h B: h is inside u, so its gradient is made of du, that is dy times g. At the start of a "
         "training g is 1, and du is dy: a check without noise on the magnitudes passes."),
     Chosen(

@@ -2,7 +2,8 @@ r"""The backward of softmax.
 
     p_i = e^{z_i} / sum_j e^{z_j}        over each row:  z (N, K) -> p (N, K)
 
-Every z_i is in every p_j of its row: dp_j/dz_i = p_j ([i = j] - p_i). From dp (N, K) comes dz (N, K).
+Every z_i is in every p_j of its row: the slope of p_j by z_i is p_j ([i = j] - p_i). From dp (N, K) comes
+dz (N, K).
 The example, on 2 x 2 numbers:
 
     >>> p = softmax(np.array([[0.0, 0], [np.log(3), 0]]))
