@@ -102,14 +102,16 @@ def config_of_size(name):
 
 
 def check_sequences(sequences, config, virtual=0, to_come=0):
-    """Raise InputError for the first sequence of token ids that is empty, too long, or has an unknown id.
+    """Raise InputError for the first sequence that is empty, too long, or not of token ids that there are.
 
     virtual: rows that a method puts in front of each;  to_come: tokens that are to be generated.
     """
     for i, ids in enumerate(sequences):
         ids = np.asarray(ids)
-        if len(ids) == 0:
+        if ids.size == 0:
             raise InputError(f"sequence {i} is empty: a model needs at least one token")
+        if ids.ndim != 1 or ids.dtype.kind not in "iu":
+            raise InputError(f"sequence {i}: want a list of token ids, whole numbers, not {ids.tolist()!r}")
         if ids.min() < 0 or ids.max() >= config.vocab_size:
             unknown = ids[(ids < 0) | (ids >= config.vocab_size)][0]
             raise InputError(f"sequence {i}: token id {unknown} is not in 0 ... {config.vocab_size - 1}")

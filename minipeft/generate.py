@@ -9,9 +9,9 @@ import numpy as np
 from . import gpt2
 from .backend import like, to_host, xp_of
 from .config import check_sequences
-from .errors import InputError, SettingError
+from .errors import InputError, SettingError, counted, whole_characters
 from .layout import pack_ids
-from .settings import seeded
+from .settings import fits, seeded
 from .speed.parallel import map_shards, num_shards
 
 ONE_PART = range(7, 17)  # so many sequences of a decode step are not dealt out: see `next_logits`
@@ -68,6 +68,8 @@ def logits(model, sequences, adapters=None):
     adapters: of a mixed batch, see `Layout`.
     """
     check_sequences(sequences, model.config, model.num_virtual_tokens)
+    if not len(sequences):
+        return []
     step = model.step()
     ids, layout = pack_ids(sequences, adapters)
     x, layout, _ = gpt2.forward(like(step.weights["wte.weight"], ids), layout, step)
@@ -134,16 +136,16 @@ def generate_ids(
 ):
     """Continue each prompt: [ids, ...] -> [new ids, ...], up to but without the end token.
 
-    Names and meanings are those of `transformers`' generate. top_k 0 and top_p 1 keep every token;
+    Names and meanings are those of `transformers`' generate. top_k 0 or None and top_p 1 keep every token;
     repetition_penalty counts the prompt too; num_beams > 1 is beam search, scored by the sum of
-    log-probabilities over length ** length_penalty. eos_token_id: a list of the tokens that end a text
-    (None: the model's end token alone). on_token(i, id) is called as tokens come.
+    log-probabilities over length ** length_penalty. eos_token_id: the token that ends a text, or a list of
+    several (None: the model's end token). on_token(i, id) is called as tokens come, of one beam.
     adapters: of a mixed batch, see `Layout`.
     Raises InputError where a prompt and its continuation do not fit the model.
     """
     for name, number in (("max_new_tokens", max_new_tokens), ("num_beams", num_beams)):
-        if number < 1:
-            raise SettingError(name, f"{{}} must be 1 or more, not {number}")
+        if not fits(number, int) or number < 1:
+            raise SettingError(name, f"{{}} must be a whole number, 1 or more, not {number}")
     if do_sample and not temperature > 0:
         raise SettingError(
             "temperature", f"{{}} must be above 0, not {temperature}: without sampling, decoding is greedy"
@@ -155,7 +157,11 @@ def generate_ids(
             "repetition_penalty", f"{{}} must be above 0, not {repetition_penalty}: 1 changes nothing"
         )
     check_sequences(prompts, model.config, model.num_virtual_tokens, max_new_tokens)
+    if not len(prompts):
+        return []
     if num_beams > 1:
+        if on_token:
+            raise InputError("beam search knows its tokens at the end alone: leave out on_token and on_text")
         if do_sample:
             raise SettingError("do_sample", "beam search does not sample: leave out {}, or use one beam")
         if eos_token_id is not None:
@@ -168,10 +174,12 @@ def generate_ids(
 
     def choose(_, z, so_far):
         z = penalised(z, so_far, repetition_penalty)
-        return sample(z, temperature, top_k, top_p, rng) if do_sample else int(z.argmax())
+        return sample(z, temperature, top_k or 0, top_p, rng) if do_sample else int(z.argmax())
 
     if not do_sample and repetition_penalty == 1:
         choose = None
+    if fits(eos_token_id, int):
+        eos_token_id = [eos_token_id]
     return decode(model, prompts, max_new_tokens, choose, use_cache, on_token, adapters, eos_token_id)
 
 
@@ -350,8 +358,10 @@ def generate(model, prompt, on_text=None, **options):
     if model.tokenizer is None:
         raise InputError("this model has no tokenizer: use generate_ids, or give it one (model.tokenizer)")
     texts = [prompt] if isinstance(prompt, str) else list(prompt)
-    prompts = [model.tokenizer.encode(text).ids for text in texts]
+    prompts = [model.tokenizer.encode(whole_characters(text, "the prompt")).ids for text in texts]
     if on_text:
+        if len(prompts) != 1:
+            raise InputError(f"on_text is for one prompt, and there are {counted(len(prompts), 'prompt')}")
         stream = TextStream(model.tokenizer, prompts[0])
         options["on_token"] = lambda _, token: on_text(stream.add(token))
     outputs = model.generate_ids(prompts, **options)

@@ -21,11 +21,13 @@ class MixedModel:
         peft.mixed(["food", "people", "__base__"]).generate([prompt, prompt, prompt])
 
     Sequences are sorted by adapter on the way in, so that each adapter's rows are a slice, and put back on
-    the way out. Raises InputError for a name that is not known, and for an adapter that changes weights of
-    the base (BitFit, PiSSA, ...): the others' sequences need them as they are.
+    the way out. Raises InputError for no name, for a name that is not known, and for an adapter that changes
+    weights of the base (BitFit, PiSSA, ...): the others' sequences need them as they are.
     """
 
     def __init__(self, peft, adapter_names):
+        if not len(adapter_names):
+            raise InputError("no adapter is named: there is to be one for each sequence")
         self.config, self.weights, self.tokenizer = peft.config, peft.model.weights, peft.tokenizer
         self.peft, self.names = peft, list(dict.fromkeys(adapter_names))
         self.under = [peft.adapter(name) for name in self.names]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from .backend import xp_for
-from .config import GPT2Config, check_sequences, config_of_size
+from .config import SIZES, GPT2Config, check_sequences, config_of_size
 from .errors import InputError, check_choice, counted
 from .files.checkpoint import read_gpt2, write_gpt2
 from .generate import KVCache, generate, generate_ids, logits, next_logits
@@ -78,8 +78,9 @@ class GPT2:
     def save_pretrained(self, folder, dtype=None):
         """Write config.json, model.safetensors and tokenizer.json, as `transformers` loads them.
 
-        dtype: to store in, else as it is. Raises InputError for a model in 16 bits or fewer: its weights
-        are not those of any file, and would be taken for them.
+        dtype: "float16", "float32" or "float64", to store in; None: as it is. Raises InputError where a
+        number is too large for it, and for a model in 16 bits or fewer: its weights are not those of any
+        file, and would be taken for them.
         """
         if self.quantization:
             raise InputError(
@@ -121,7 +122,9 @@ class GPT2:
         return self.with_weights(weights)
 
     def untied(self):
-        """This model with a head of its own, `lm_head`: equal to wte until one of them trains."""
+        """This model with a head of its own, `lm_head`: where it had none, equal to wte until one trains."""
+        if not self.config.tie_word_embeddings:
+            return self
         config = replace(self.config, tie_word_embeddings=False)
         weights = self.weights | {"lm_head.weight": self.weights["wte.weight"]}  # a base is never written to
         return self.with_weights(weights, config)
@@ -185,9 +188,9 @@ def load_model(spec, dtype="float32", device="cpu", base=None, ops="fast"):
     if not spec.startswith("random:"):
         return GPT2.from_pretrained(spec, dtype=dtype, device=device, ops=ops, base=base)
     name = spec.removeprefix("random:")
-    try:
+    if name in SIZES:
         model = GPT2.random(name, dtype=dtype, device=device, ops=ops)
-    except InputError:
+    else:
         like = GPT2.from_pretrained(name)
         model = GPT2.random(like.config, dtype=dtype, device=device, tokenizer=like.tokenizer, ops=ops)
     model.name = spec  # the same every time: a run can say what it was trained on

@@ -59,7 +59,7 @@ class PeftModel:
         if attached.model is not self.model:
             raise InputError(
                 f"{folder}: this adapter brings embeddings or a head of its own, and so cannot stand "
-                "beside others: load it by PeftModel.from_pretrained"
+                "beside others, nor beside the base: load it alone (PeftModel.from_pretrained)"
             )
         self._attach(adapter_name, attached)
 

@@ -344,7 +344,9 @@ assert np.linalg.matrix_rank(update) <= R
 
 # %%
 ratio = values[0] / values[R - 1]
-with picture(f"Rank {R}: the first direction has {ratio:.1f} times the last one's.", 7, 2.6) as f:
+with picture(
+    f"Rank {R}: the first direction has {ratio:.1f} times the last one's.", 7, 2.6
+) as f:
     axes = f.subplots()
     axes.bar(range(1, 11), values[:10], color=TRAINED)
     axes.set(xlabel="direction", ylabel="singular value", xticks=range(1, 11))

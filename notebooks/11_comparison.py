@@ -228,7 +228,9 @@ print(f"rows needed: {needed:,}")
 assert margin(0.60, 0.62, needed) < 0.02 <= margin(0.60, 0.62, needed - 1)
 
 # %%
-with picture(f"To tell 60 % from 62 % takes {needed:,} rows, if each has its own.", 7, 2.8) as f:
+with picture(
+    f"To tell 60 % from 62 % takes {needed:,} rows, if each has its own.", 7, 2.8
+) as f:
     axes = f.subplots()
     axes.plot(numbers, 100 * margins, "-", color="black", marker="")
     axes.axhline(2, color=FROZEN, linestyle="--")

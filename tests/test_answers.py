@@ -93,3 +93,13 @@ def test_what_does_not_fit_is_refused_or_loses_its_beginning(model):
     end = model.tokenizer.decode(model.tokenizer.encode(text).ids[-(room - 12) :])
     assert continue_all(model, [text], 12, "cut", progress=False) == [model.generate(end, max_new_tokens=12)]
     assert choose(model, [text], CHOICES, "cut", progress=False)[0] in CHOICES
+    most = model.tokenizer.decode(model.tokenizer.encode(text).ids[: room * 2 // 3])
+    assert choose(model, [text], (most,), "cut", progress=False) == [most]  # more than half is the answer's
+
+
+def test_an_empty_prompt_is_refused_where_nothing_stands_in_front(model):
+    if model.num_virtual_tokens:
+        assert choose(model, [""], CHOICES, progress=False)[0] in CHOICES
+        return
+    with pytest.raises(InputError, match="row 2: an empty prompt: nothing is there to answer"):
+        choose(model, [PROMPTS[0], ""], CHOICES)

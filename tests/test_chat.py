@@ -79,6 +79,12 @@ def test_the_oldest_is_forgotten_when_the_model_is_full(chat):
     assert not err and out.count("\n") >= 7
 
 
+def test_a_line_that_does_not_fit_alone_makes_nothing_forgotten(chat, served):
+    out, err = chat("/set keep=true", "name :", "name : " * 200, "food :")
+    first = expected(served, "bias", "name :")
+    assert out.endswith(f"{first}{expected(served, 'bias', f'name :{first}food :')}") and "do not fit" in err
+
+
 def test_errors_are_one_line_and_the_chat_goes_on(chat, served):
     bad = {
         "/adapter nobody": "no adapter is called 'nobody': choose from none, bias",

@@ -174,9 +174,15 @@ def test_a_student_learns_from_a_teacher(folder, tmp_path, capsys):
 def test_several_prompts_come_from_standard_input(folder, capsys, monkeypatch):
     import io
 
-    monkeypatch.setattr(sys, "stdin", io.StringIO("name :\n\nfood :\n"))
+    given = io.StringIO("\ufeffname :\r\n\nfood :\n", newline="\n")  # as an editor on Windows writes it
+    monkeypatch.setattr(sys, "stdin", given)
     code, out, _ = call(capsys, "generate", "--model", folder, "--max-new-tokens", 2)
-    assert code == 0 and out.startswith("name :") and out.count("\nfood :") == 1
+    assert code == 0 and out.startswith("name :") and out.count("\nfood :") == 1 and "\r" not in out
+    for errors in ("strict", "surrogateescape"):
+        given = io.TextIOWrapper(io.BytesIO(b"name \xff :\n"), "utf-8", errors)
+        monkeypatch.setattr(sys, "stdin", given)
+        code, _, err = call(capsys, "generate", "--model", folder)
+        assert code == 2 and err.count("\n") == 1 and err.startswith("minipeft: ")
 
 
 @pytest.mark.parametrize("adapter", ["low_rank", "bias"])
@@ -393,7 +399,7 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "train --model {} --train {}/train.jsonl --save-every x": "--save-every x: write a number of steps",
     "train --model {} --train {}/train.jsonl --steps -1": "--steps must be 0 or more, not -1",
     "train --model {} --train {}/train.jsonl --epochs 0": "--epochs must be above 0",
-    "generate --model {} x --beams 0": "--beams must be 1 or more, not 0",
+    "generate --model {} x --beams 0": "--beams must be a whole number, 1 or more, not 0",
     "generate --model {} x --beams 2 --sample": "leave out --sample",
     "pretrain --lr 0": "--lr must be above 0",
     "bench --model {} --batch 0": "--batch must be 1 or more",

@@ -8,6 +8,7 @@ from folders import ADAPTERS, write_adapters, write_model
 
 from minipeft import PeftModel
 from minipeft.app.named_adapters import load_named
+from minipeft.app.serve import completions
 from minipeft.app.serve.completions import Completion, Request, beginning_of, complete, may_share
 from minipeft.generate import log_softmax
 
@@ -93,6 +94,18 @@ def test_a_stop_string_ends_the_text_before_it_and_no_part_of_it_is_sent(peft):
         assert all(s.offset < len(text) for s in scores) and generated <= 40
     text, _, reason, *_ = one(peft, max_tokens=5, stop=(whole[3:5] + "never",))
     assert text == alone(peft, "low_rank", max_new_tokens=5) and reason == "length"  # what was held is sent
+
+
+def test_a_stop_string_within_a_character_that_is_not_whole_is_found_at_the_end(peft, monkeypatch):
+    class Broken(completions.TextStream):
+        """The last token's text is "w" and a part of a character: it comes at the end alone."""
+
+        add = lambda self, token: ""
+        rest = lambda self: "aw\N{REPLACEMENT CHARACTER}"
+
+    monkeypatch.setattr(completions, "TextStream", Broken)
+    assert one(peft, max_tokens=1)[:3:2] == ("aw\N{REPLACEMENT CHARACTER}", "length")
+    assert one(peft, max_tokens=1, stop=("w",))[:3:2] == ("a", "stop")
 
 
 def test_how_much_of_a_text_may_begin_a_stop_string():

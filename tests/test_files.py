@@ -138,6 +138,20 @@ def test_every_stored_type_is_read(dtype, tmp_path):
         assert np.array_equal(again.weights[name], weight.astype(dtype).astype("float64"))
 
 
+@pytest.mark.parametrize("dtype", ["int8", "bfloat16", bool])
+def test_a_model_is_stored_as_floats_that_hold_its_numbers(dtype, tmp_path):
+    """What was there before stays."""
+    model = small_model("float32")
+    model.save_pretrained(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match=f"not stored as {np.dtype(dtype).name if dtype is bool else dtype}"):
+        model.save_pretrained(tmp_path, dtype=dtype)
+    large = model.with_weights(model.weights | {"ln_f.bias": np.full(12, 7e4, np.float32)})
+    with pytest.raises(InputError, match=r"as float16: tensor transformer\.ln_f\.bias has a number"):
+        large.save_pretrained(tmp_path, dtype="float16")
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
 def test_bfloat16_is_the_upper_half_of_float32(tmp_path):
     values = np.array([1.0, -2.5, 3.0e38, 1e-30], np.float32)
     header = json.dumps({"a": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}).encode()

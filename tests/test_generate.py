@@ -158,6 +158,10 @@ def test_repetition_penalty_divides_positive_and_multiplies_negative_scores():
         ([1], {"do_sample": True, "temperature": 0}, "temperature must be above 0"),
         ([1], {"do_sample": True, "top_p": 0}, "top_p must be above 0"),
         ([1], {"num_beams": 0}, "num_beams"),
+        ([1], {"max_new_tokens": 2.0}, "max_new_tokens must be a whole number, 1 or more, not 2.0"),
+        ([1], {"num_beams": 2, "on_token": print, "max_new_tokens": 3}, "leave out on_token"),
+        ([1.5], {}, "sequence 0: want a list of token ids"),
+        (1, {}, "sequence 0: want a list of token ids"),
         ([1], {"repetition_penalty": 0}, "repetition_penalty must be above 0"),
         ([1], {"num_beams": 2, "do_sample": True, "max_new_tokens": 3}, "beam search does not sample"),
     ],
@@ -165,6 +169,25 @@ def test_repetition_penalty_divides_positive_and_multiplies_negative_scores():
 def test_bad_requests_are_refused(prompt, options, message):
     with pytest.raises(InputError, match=message):
         small_model().generate_ids([prompt], **options)
+
+
+def test_no_prompts_have_no_answers_and_an_end_token_may_stand_alone():
+    model = small_model()
+    assert model.generate_ids([]) == model.logits([]) == []
+    (new,) = model.generate_ids([[1, 2]], max_new_tokens=9)
+    for end in (new[3], [new[3]]):
+        assert model.generate_ids([[1, 2]], max_new_tokens=9, eos_token_id=end) == [new[: new.index(new[3])]]
+    draws = [model.generate_ids([[1]], max_new_tokens=5, do_sample=True, top_k=k) for k in (0, None)]
+    assert draws[0] == draws[1]
+
+
+def test_text_as_it_comes_is_of_one_prompt_of_whole_characters():
+    model = small_model()
+    model.tokenizer = train_tokenizer(["a"], CONFIG.vocab_size)
+    with pytest.raises(InputError, match="on_text is for one prompt, and there are 2 prompts"):
+        model.generate(["a", "a"], on_text=print)
+    with pytest.raises(InputError, match="the prompt: no text: half a character"):
+        model.generate("a\ud83d")
 
 
 def test_text_needs_a_tokenizer():

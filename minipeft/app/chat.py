@@ -3,7 +3,7 @@
 import sys
 from contextlib import suppress
 
-from ..errors import InputError, choose_from
+from ..errors import InputError, choose_from, whole_characters
 from ..resuming.stopping import Terminated
 
 HELP = """text                  continue it
@@ -43,6 +43,9 @@ class Chat:
                 if terminal:
                     print()
                 return
+            except UnicodeDecodeError as error:
+                raise InputError(f"standard input: not UTF-8: {error}") from None
+            line = line.rstrip("\r").removeprefix("\ufeff")
             try:
                 if line.split()[:1] == ["/quit"]:
                     return
@@ -85,9 +88,12 @@ class Chat:
     def within_reach(self, line, max_new_tokens):
         """The line with what was said in front of it; the oldest is forgotten where not all has room."""
         room = self.peft.config.n_positions - self.peft.num_virtual_tokens - max_new_tokens
-        while self.said and len(self.peft.tokenizer.encode("".join(self.said) + line).ids) > room:
-            del self.said[0]
-        return "".join(self.said) + line
+        for first in range(len(self.said) + 1):
+            prompt = "".join(self.said[first:]) + line
+            if len(self.peft.tokenizer.encode(whole_characters(prompt, "the line")).ids) <= room:
+                del self.said[:first]
+                return prompt
+        return line  # it does not fit alone, and is refused: nothing is forgotten for it
 
     def command(self, name, *words):
         """Do what a line that begins with "/" says. -> what to print."""

@@ -162,8 +162,12 @@ def generate_command(args):
     With several --adapter, the same prompt under each of them; as JSON {name: text}.
     """
     folders = named_folders(args.adapter or ["none"])
-    peft = load_named(load_base(args), folders)
-    prompts = args.prompt or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    peft, (alone, *more) = load_base(args), folders.items()
+    if more or alone[1] is None:
+        peft = load_named(peft, folders)
+    else:  # it may bring a part of the base
+        peft = PeftModel.from_pretrained(peft, alone[1], alone[0])
+    prompts = args.prompt or typed_prompts()
     if not prompts:
         raise InputError("no prompt: give one as an argument, or lines on standard input")
     options = generation_settings(args) | {"num_beams": args.num_beams, "length_penalty": args.length_penalty}
@@ -185,6 +189,15 @@ def generate_command(args):
         return
     peft.generate(prompts[0], on_text=lambda piece: print(piece, end="", flush=True), **options)
     print()
+
+
+def typed_prompts():
+    """The lines on standard input that are not empty. Raises InputError where it is not UTF-8."""
+    try:
+        lines = [line.rstrip("\r\n").removeprefix("\ufeff") for line in sys.stdin]
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input: not UTF-8: {error}") from None
+    return [line for line in lines if line.strip()]
 
 
 def merge_command(args):
@@ -228,6 +241,7 @@ def serve_command(args):
     app = make_app(peft, base, hosts, args.batch, args.queue)
     server, sockets = make_server(app, args.host, args.port)
     host, port = sockets[0].getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host  # IPv6
     print(f"{', '.join(peft.adapters)} at http://{host}:{port}/v1 (Ctrl-C ends it)", flush=True)
     with suppress(KeyboardInterrupt):  # uvicorn has ended what was under way
         server.run(sockets)
@@ -379,9 +393,13 @@ def distillation(args, model, out):
 
 def evaluation_of(args, folder):
     """The command that gives the scores of the adapter that this training left in the folder."""
-    names = ("model", "device", "base", "ops", "task", "eval", "test", "metric")
+    names = ("model", "device", "base", "ops", "task", "train", "eval", "test", "metric", "on_long")
     given = {name: getattr(args, name) for name in names if getattr(args, name)}
-    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    if args.student_layers:
+        given["model"] = Path(folder) / "student"
+    if ":" in args.method:
+        given["register"] = args.method
+    words = [w for name, value in given.items() for w in (f"--{name.replace('_', '-')}", str(value))]
     return shlex.join(["minipeft", "evaluate", "--adapter", str(folder), *words])
 
 

@@ -106,7 +106,7 @@ def leaves(config, above=""):
 def shape_of(name):
     """A model's configuration and tokenizer, its weights unread; nothing is downloaded for a published size.
 
-    name: as `runs.load_model` takes it, "random:" in front or not. Raises InputError for an adapter's folder.
+    name: as `load_model` takes it, "random:" in front or not. Raises InputError for an adapter's folder.
     """
     name = name.removeprefix("random:")
     if (Path(name) / "adapter_config.json").is_file():

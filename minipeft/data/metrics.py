@@ -2,7 +2,7 @@ r"""Metrics of text: (outputs, references) -> a number between 0 and 1, where 1 
 
 `outputs` are a model's answers, `references` the right ones, one for each answer, in the same order. Each
 metric is exactly 1 where every output is its reference; for that BLEU needs a reference of four words or
-more, and ROUGE-L words of English letters or digits.
+more, ROUGE-L words of English letters or digits, and chrF any character that is no white space.
 """
 
 import re

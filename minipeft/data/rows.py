@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ..errors import InputError, counted, whole_characters
 from ..files.json_files import parse_json
+from ..settings import plain
 
 KINDS = '{"prompt": "...", "completion": "..."}, {"text": "..."} or {"text": "...", "label": "..."}'
 
@@ -132,10 +133,11 @@ def labelled_row(row, where):
     """A row with a class, as prompt and completion, with the label beside them."""
     name = "prompt" if "prompt" in row else "text"
     values = {name: row.get(name), "label": row["label"]}
-    if isinstance(row["label"], int):
-        values["label"] = json.dumps(row["label"])  # true is "true", 1 is "1"
-    elif not isinstance(row["label"], str):
-        raise InputError(f'{where}: "label" must be text or a whole number, not {json.dumps(row["label"])}')
+    label = plain(row["label"])
+    if isinstance(label, int):
+        values["label"] = json.dumps(label)  # true is "true", 1 is "1"
+    elif not isinstance(label, str):
+        raise InputError(f'{where}: "label" must be text or a whole number, not {label!r}')
     values = {key: value.strip() if isinstance(value, str) else value for key, value in values.items()}
     prompt, label = string(values, name, where), string(values, "label", where)
     return {"prompt": prompt, "completion": f" {label}", "label": label}

@@ -15,6 +15,8 @@ from .json_files import atomic, read_object, read_text, write_json
 from .tensors import check_finite, check_shapes, open_safetensors, write_safetensors
 from .tokenizer import load_tokenizer
 
+FLOATS = ("float16", "float32", "float64")  # that a model is stored as; NumPy has no bfloat16
+
 REQUIRED = {  # what `transformers` can vary and this GPT-2 does not: value that must be there, if any is
     "model_type": ("gpt2",),
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
@@ -132,17 +134,22 @@ def write_gpt2(folder, config, weights, tokenizer=None, dtype=None, beside=None,
     beside: {file: text}, see `read_gpt2`. metadata: {word: text}, for the file of the weights.
     """
     folder = Path(folder)
-    stored_as = np.dtype(dtype or weights["wte.weight"].dtype)
+    stored_as = dtype or weights["wte.weight"].dtype
+    stored_as = stored_as if isinstance(stored_as, str) else np.dtype(stored_as).name
+    if stored_as not in FLOATS:
+        raise InputError(f"{folder}: a model is not stored as {stored_as}: choose from {', '.join(FLOATS)}")
     settings = asdict(config) | {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
         "activation_function": "gelu_new",
-        "torch_dtype": str(stored_as),
+        "torch_dtype": stored_as,
     }
     tensors = {}
     for name, value in weights.items():
         full = name if name.startswith("lm_head.") else f"transformer.{name}"
-        tensors[full] = to_host(value).astype(stored_as, copy=False)
+        with np.errstate(over="ignore"):  # it is said in the next line
+            tensors[full] = to_host(value).astype(stored_as, copy=False)
+        check_finite(full, tensors[full], f"{folder}, as {stored_as}")
     write_safetensors(folder / "model.safetensors", tensors, metadata)
     write_json(folder / "config.json", settings)
     if tokenizer is not None:

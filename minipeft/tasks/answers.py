@@ -86,6 +86,8 @@ def encoded(model, prompts, on_long, least, wanted):
     """
     room, ids = room_of(model), [each.ids for each in model.tokenizer.encode_batch(list(prompts))]
     for i, prompt in enumerate(ids):
+        if not prompt and not model.num_virtual_tokens:
+            raise InputError(f"row {i + 1}: an empty prompt: nothing is there to answer")
         if len(prompt) + least <= room:
             continue
         if on_long == "refuse":
@@ -94,7 +96,7 @@ def encoded(model, prompts, on_long, least, wanted):
                 f"row {i + 1}: a prompt of {counted(len(prompt), 'token')}, and {least} or more to come; the "
                 f"model has room for {room}: choose {{}} cut, or shorten it",
             )
-        ids[i] = prompt[-max(room - wanted, room // 2) :]
+        ids[i] = prompt[-min(room - least, max(room - wanted, room // 2)) :]
     return ids
 
 

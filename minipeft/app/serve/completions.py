@@ -151,15 +151,21 @@ class Choice:
         self.tokens += 1
         self.completion.generated += 1
         self.held += self.text.add(token)
-        if stops := [at for s in request.stop if (at := self.held.find(s)) >= 0]:
-            self.release(min(stops))
-            self.held, self.scores = "", []  # the stop string, and what came after it
+        if self.cut():
             self.finish("stop")
         elif self.tokens == request.max_tokens:
             self.finish("length")
         else:
             self.release(len(self.held) - beginning_of(request.stop, self.held))
         return self.end if self.finished else token
+
+    def cut(self):
+        """Is a stop string in what is held? Then what is before it is sent, and nothing more is held."""
+        stops = [at for s in self.completion.request.stop if (at := self.held.find(s)) >= 0]
+        if stops:
+            self.release(min(stops))
+            self.held, self.scores = "", []
+        return bool(stops)
 
     def release(self, n):
         """Send the first n characters that are held."""
@@ -171,9 +177,12 @@ class Choice:
             self.completion.send(Part(self.index, text, scores))
 
     def finish(self, reason):
-        """Send what is left."""
+        """Send what is left, with a character that never became whole."""
         self.finished = True
-        self.completion.send(Part(self.index, self.held + self.text.rest(), self.scores, reason))
+        self.held += self.text.rest()
+        if self.cut():
+            reason = "stop"
+        self.completion.send(Part(self.index, self.held, self.scores, reason))
 
 
 def complete(peft, completions):

@@ -16,9 +16,9 @@ from .completions import Request
 
 
 class StreamOptions(BaseModel):
-    """include_usage: is the usage sent at the end of a stream?"""
+    """include_usage: is the usage sent at the end of a stream? null is as if left out."""
 
-    include_usage: bool = False
+    include_usage: bool | None = False
 
 
 def nothing(value):
