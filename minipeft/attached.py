@@ -43,7 +43,11 @@ class Attached:
         Raises InputError where a setting does not fit the model, where a method lacks its backward, and for
         a tensor named after a place that is not in the model.
         """
-        method = methods if isinstance(methods, Method) else Chain(methods)
+        given = [methods] if isinstance(methods, Method | type | str) else list(methods)
+        if wrong := [m for m in given if not isinstance(m, Method)]:
+            shown = f"{wrong[0].__name__}, a class: write" if isinstance(wrong[0], type) else f"{wrong[0]!r}:"
+            raise InputError(f"want a method, or a list of methods, not {shown} minipeft.LoRA(), say")
+        method = methods if isinstance(methods, Method) else Chain(given)
         for part in method.methods if isinstance(method, Chain) else [method]:
             check_pairs(type(part))
         if method.num_virtual_tokens >= model.config.n_positions:

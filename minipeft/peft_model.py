@@ -13,7 +13,7 @@ from .config import check_sequences
 from .errors import InputError, choose_from, counted
 from .files.adapters import load_adapter, save_adapter
 from .files.content import configuration_of, content_of
-from .methods.chain import in_short
+from .methods.chain import Chain, in_short
 from .methods.linear.combine import combined_adapter
 from .mixed_model import BASE, MixedModel
 from .model import GPT2
@@ -72,7 +72,8 @@ class PeftModel:
         combination_type: the kind of sum, with what the other settings mean: see `methods.linear.combine`.
         seed: of what DARE keeps. Raises InputError where these adapters cannot be added up in this way.
         """
-        parts = [(name, self.adapter(name).method, self.adapter(name).tensors) for name in adapters]
+        alone = lambda m: m.methods[0] if type(m) is Chain and len(m.methods) == 1 else m
+        parts = [(name, alone(self.adapter(name).method), self.adapter(name).tensors) for name in adapters]
         rng = seeded(seed)
         method, tensors = combined_adapter(
             parts, weights, combination_type, svd_rank, density, majority_sign_method, rng

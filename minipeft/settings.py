@@ -20,12 +20,16 @@ LARGEST = 1e300
 
 
 def check_fields(settings):
-    """Raise SettingError for the first field of a dataclass whose value is not of the field's type."""
+    """Raise SettingError for the first field of a dataclass whose value is not of the field's type.
+
+    NumPy's numbers become Python's: s = np.float64(2) would make of a float32 array one of float64.
+    """
     kinds = get_type_hints(type(settings))
     for f in fields(settings):
         value = getattr(settings, f.name)
         if not fits(value, kinds[f.name]):
             raise SettingError(f.name, f"{{}} must be {in_words(kinds[f.name])}, not {value!r}")
+        setattr(settings, f.name, plain(value))
 
 
 def fits(value, kind):
@@ -47,7 +51,11 @@ def fits(value, kind):
 
 
 def plain(value):
-    """Python's number for one of NumPy's; anything else as it is."""
+    """Python's number for one of NumPy's, in a list or dict, too; anything else as it is."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(plain, value))
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
     return value.item() if isinstance(value, np.generic) else value
 
 

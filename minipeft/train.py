@@ -97,8 +97,9 @@ class Training:
             raise SettingError("patience", "{} counts evaluations, and there are no rows to evaluate on")
 
     def steps_for(self, rows):
-        """The optimizer steps of a training on so many rows."""
-        return self.steps or math.ceil(self.epochs * rows / (self.batch_size * self.accumulation_steps))
+        """The optimizer steps of a training on so many rows; the last batch of an epoch may be short."""
+        batches = self.epochs * math.ceil(rows / self.batch_size)
+        return self.steps or math.ceil(batches / self.accumulation_steps)
 
 
 @dataclass

@@ -145,6 +145,13 @@ SUBLAYER = at("sublayer") | {
     "loreft, both ends": LoReFT(r=3, suffix_positions=2, layers=(0, 2), non_linearity="tanh"),
     "loreft, tied": LoReFT(r=2, suffix_positions=2, tied_weights=True),
     "diReFT": LoReFT(r=2, orthogonality=False, subtract_projection=False),
+    "adapter behind parallel_adapter": [
+        ParallelAdapter(non_linearity="gelu_new"), Adapter(reduction_factor=4, non_linearity="tanh")
+    ],
+    "loreft behind adapter": [Adapter(reduction_factor=4, non_linearity="gelu_new"), LoReFT(r=2)],
+    "loreft, two": [
+        LoReFT(r=2, layers=(0,)), LoReFT(prefix_positions=0, suffix_positions=2, layers=(0, 2), r=1)
+    ],
     "adapter and lora": [Adapter(reduction_factor=4), LoRA(r=2, target_modules="all-linear")],
     "parallel_adapter and houlsby": [ParallelAdapter(non_linearity="gelu_new"), Houlsby(reduction_factor=4)],
     "fusion, adapter, loreft, lora": [
@@ -182,7 +189,11 @@ FAINT_AT_INIT = {  # a zero or nearly so hides other gradients: noise first, the
     *(name for name in SUBLAYER if name.startswith("fusion")), *HYBRID
 }  # fmt: skip
 THROUGH_AN_LSTM = {"p_tuning, lstm", "p_tuning, lstm of one layer"}  # gradients drown in the loss's rounding
-LAST_TOKENS = {"loreft, both ends", "loreft, tied"}  # edit the end of a text, which moves as it grows
+LAST_TOKENS = {
+    "loreft, both ends",
+    "loreft, tied",
+    "loreft, two",
+}  # edit the end of a text, which moves as it grows
 
 
 def without_effect(tensor):

@@ -16,6 +16,7 @@ from every_method import CASES
 from small import logits, scramble, small_model
 
 from minipeft import InputError, PeftModel
+from minipeft.methods import Method
 from minipeft.methods.hybrid.mam import MAM
 from minipeft.methods.hybrid.unipelt import UniPELT
 from minipeft.methods.keys_values.prefix_tuning import PrefixTuning
@@ -57,11 +58,12 @@ def test_unipelt_without_gates_is_its_parts():
         (MAM(), "30 virtual tokens leave no room"),
         (UniPELT(PrefixTuning(2), r=0), "rank r must be 1 or more, not 0"),
         (UniPELT(PrefixTuning(2), Adapter(dropout=0.1)), "UniPELT's adapter has no dropout"),
+        (lambda: UniPELT(adapter=ParallelAdapter()), "UniPELT's adapter follows a sublayer: not ParallelAd"),
     ],
 )
 def test_bad_settings_are_refused(method, message):
     with pytest.raises(InputError, match=message):
-        PeftModel(small_model(), method)
+        PeftModel(small_model(), method if isinstance(method, Method) else method())
 
 
 # ------------------------------------------------------------------------ what AdapterHub's library computes

@@ -23,13 +23,14 @@ from against import (
 from every_method import BOTH, CASES
 from small import CONFIG, logits, scramble, small_batch, small_model, texts
 
-from minipeft import InputError, LoRA, PeftModel, pack, train
+from minipeft import InputError, LoRA, PeftModel, gradcheck, pack, train
 from minipeft.files.json_files import read_json
 from minipeft.files.tensors import read_safetensors
 from minipeft.gradcheck import TOLERANCE, check_array
 from minipeft.methods.linear.dora import DoRA
 from minipeft.methods.linear.ia3 import IA3
 from minipeft.methods.linear.lora_plus import LoRAPlus
+from minipeft.methods.linear.targets import by_pattern
 from minipeft.methods.linear.vera import VeRA
 from minipeft.speed import fast
 
@@ -144,6 +145,20 @@ def test_doras_gradient_is_that_with_its_norms_held_and_the_true_one_differs():
         assert error < TOLERANCE if name.endswith("magnitude_vector") else error > 1e-3, name
     peft.method = peft.method.with_constants_held(peft.weights, peft.tensors)
     assert max(errors().values()) < TOLERANCE
+
+
+def test_the_gradient_check_of_a_method_made_of_dora_is_of_that_method():
+    class Wrong(DoRA):
+        def linear_backward(self, dy, cache, step):
+            dy, dx, grads = super().linear_backward(dy, cache, step)
+            return dy, dx, {name: -7 * g for name, g in grads.items()}
+
+    assert max(gradcheck(PeftModel(small_model(), Wrong(r=2)), small_batch()).values()) > 1
+
+
+def test_a_pattern_of_five_repeats_stands_for_the_end_of_a_name():
+    assert by_pattern("h.0.attn.c_attn", {r"h\.[0-9]+\..*c_at+n.*": 3}, 1) == 3
+    assert by_pattern("h.0.attn.c_attn", {"c_proj|attn": 3, "c_attn": 4}, 1) == 4
 
 
 def test_dora_computes_its_norms_once_per_step(monkeypatch):

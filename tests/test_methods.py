@@ -35,6 +35,7 @@ from minipeft import (
     InputError,
     Layerwise,
     LNTuning,
+    LoHa,
     LoRA,
     LoRAPlus,
     LoReFT,
@@ -52,7 +53,7 @@ from minipeft import (
     train,
 )
 from minipeft.gradcheck import TOLERANCE, check_array
-from minipeft.methods import METHODS, Method
+from minipeft.methods import METHODS, Chain, Method
 from minipeft.methods.base import add_grads
 
 
@@ -185,6 +186,36 @@ def test_dora_stands_first_beside_a_layer_so_that_what_is_merged_is_what_was_tra
     assert np.allclose(logits(peft.merge_and_unload()), logits(peft), rtol=0, atol=1e-12)
     elsewhere = noisy([replace(other, target_modules=("c_fc",)), DoRA(r=2), BitFit()])
     assert np.allclose(logits(elsewhere.merge_and_unload()), logits(elsewhere), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "nested, flat",
+    [
+        ([IA3(("c_attn",), ()), Chain([LoRA(r=2)])], [IA3(("c_attn",), ()), LoRA(r=2)]),
+        ([Sparse(0.2), Chain([LoRA(r=2, init_lora_weights="pissa")])],
+         [Sparse(0.2), LoRA(r=2, init_lora_weights="pissa")]),
+        ([Chain([DoRA(r=2), Chain([])]), Sparse(0.2)], [DoRA(r=2), Sparse(0.2)]),
+    ],
+)  # fmt: skip
+def test_a_chain_in_a_chain_is_one_chain(nested, flat):
+    one, other = (PeftModel(small_model(), methods) for methods in (nested, flat))
+    assert repr(one.method) == repr(other.method) and np.array_equal(logits(one), logits(other))
+
+
+@pytest.mark.parametrize("method", [LoRA, "lora", [LoRA], [LoRA(), None]])
+def test_what_is_no_method_is_refused(method):
+    with pytest.raises(InputError, match="want a method, or a list of methods, not "):
+        PeftModel(small_model(), method)
+
+
+def test_numbers_of_numpy_leave_the_types_of_arrays_alone():
+    for method in (
+        DoRA(r=np.int64(2)), LoRA(r=2, lora_dropout=np.float64(0.1), rank_pattern={"c_attn": np.int64(3)}),
+        Adapter(scaling=np.float64(2), leave_out=(np.int64(1),)), LoHa(r=np.int64(2)),
+    ):  # fmt: skip
+        peft = PeftModel(small_model("float32"), method)
+        _, grads = peft.loss_and_grads(small_batch(), seed=0)
+        assert {g.dtype for g in grads.values()} == {np.dtype("float32")}, method
 
 
 def with_dropout(method):

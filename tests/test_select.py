@@ -40,8 +40,8 @@ def one_thread(monkeypatch):
 @pytest.mark.parametrize(
     "method, message",
     [
-        (LNTuning(target_modules=("attn.c_attn",)), "match no layer norm: there are ln_1 and ln_2, in h.0"),
-        (LNTuning(target_modules="all-linear"), "match no layer norm"),
+        (LNTuning(target_modules=("attn.c_attn",)), "matches no layer norm: there are ln_1 and ln_2, in h.0"),
+        (LNTuning(target_modules="all-linear"), "matches no layer norm"),
         (Layerwise(top=4), "top must be 0 ... 3, the model's blocks, not 4"),
         (Layerwise(bottom=-1), "bottom must be 0 ... 3"),
         (Layerwise(layers=(0, 3)), "layers must be numbers in -3 ... 2, the model's blocks, not 3"),

@@ -11,6 +11,7 @@ import pytest
 from small import CONFIG, small_batch, small_model, snapshot, texts
 
 from minipeft import AdamW, Full, InputError, LoRA, PeftModel, evaluate, gradcheck, optim, train
+from minipeft.data.batches import orders
 from minipeft.muon import Muon, orthogonal
 from minipeft.optim import clip_grads, learning_rate_at
 from minipeft.speed import fast
@@ -267,6 +268,18 @@ def test_bad_settings_are_refused_before_any_work(settings, message):
     with pytest.raises(InputError, match=message):
         train(peft, PAIRS, progress=False, **settings)
     assert snapshot(peft.trainable) == before
+
+
+@pytest.mark.parametrize(
+    "rows, batch, epochs, steps", [(9, 8, 10, 20), (33, 32, 4, 8), (5, 8, 3, 3), (8, 4, 1.5, 3)]
+)
+def test_an_epoch_reads_every_row_once(rows, batch, epochs, steps):
+    """Its last batch may be short."""
+    settings = Training(epochs=epochs, batch_size=batch)
+    assert settings.steps_for(rows) == steps
+    order = orders(rows, batch, np.random.default_rng(0))
+    read = np.concatenate([next(order) for _ in range(steps)])
+    assert len(read) == epochs * rows and np.bincount(read).max() == np.ceil(epochs)
 
 
 def test_a_model_in_which_nothing_trains_is_refused():

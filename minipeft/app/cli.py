@@ -94,6 +94,9 @@ def run(args):
         if "--json" in args.words:
             print(json.dumps({"error": str(text)}))
         return 2
+    except MemoryError as error:
+        complain(f"out of memory: {error}" if str(error) else "out of memory")
+        return 2
     except OSError as error:
         line = InputError(f"{error.filename or 'file system'}: {error.strerror or error}")
         complain(line)

@@ -11,7 +11,7 @@ from ..cost import bench
 from ..cost.machine import peak_memory_mb
 from ..data.batches import pack
 from ..distill import Distilled, student_of
-from ..errors import InputError, counted, visible
+from ..errors import InputError, counted, visible, whole_characters
 from ..files.hub import download, refuse_base
 from ..files.json_files import as_json
 from ..files.run_folder import run_folder
@@ -197,7 +197,7 @@ def typed_prompts():
         lines = [line.rstrip("\r\n").removeprefix("\ufeff") for line in sys.stdin]
     except UnicodeDecodeError as error:
         raise InputError(f"standard input: not UTF-8: {error}") from None
-    return [line for line in lines if line.strip()]
+    return [whole_characters(line, "standard input") for line in lines if line.strip()]
 
 
 def merge_command(args):

@@ -18,7 +18,8 @@ class Chain(Method):
     """
 
     def __init__(self, methods):
-        self.methods = list(methods)
+        parts = ([*m.methods] if type(m) is Chain else [m] for m in methods)  # a chain in a chain is one
+        self.methods = [part for each in parts for part in each]
 
     def __repr__(self):
         return f"Chain({self.methods})"

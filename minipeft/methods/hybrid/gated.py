@@ -156,7 +156,5 @@ class GatedAdapter(Adapter):
         du, dw, dc = gate_backward((dh * f).sum(1, keepdims=True), gated)
         du_f, parts = bottleneck_backward(dh * g, inner, {"x", "weight"})
         grads = {f"{name}.adapter_{part}": d for part, d in (parts | {"gate": dw, "gate_bias": dc}).items()}
-        if "x" not in step.wants(name):
-            return dh, None, grads
         du = du + du_f
         return dh + du, du if self.original_ln_before else None, grads

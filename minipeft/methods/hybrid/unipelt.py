@@ -16,11 +16,12 @@ which all may see. On a text of one token the two agree. And text begins at posi
 
 from dataclasses import dataclass, field
 
+from ...errors import InputError
 from ...settings import check_fields
 from ..about import About
 from ..chain import Chain
 from ..keys_values.prefix_tuning import PrefixTuning
-from ..sublayer.adapter import Adapter
+from ..sublayer.adapter import Adapter, Houlsby
 from .gated import GatedAdapter, GatedLoRA, GatedPrefix
 
 
@@ -50,5 +51,7 @@ class UniPELT(Chain):
         if isinstance(self.adapter, dict):
             self.adapter = Adapter(**self.adapter)
         check_fields(self)
+        if type(self.adapter) not in (Adapter, Houlsby):
+            raise InputError(f"UniPELT's adapter follows a sublayer: not {type(self.adapter).__name__}")
         prefix, adapter = GatedPrefix(**vars(self.prefix_tuning)), GatedAdapter(**vars(self.adapter))
         super().__init__([prefix, GatedLoRA(self.r), adapter])

@@ -40,6 +40,7 @@ import numpy as np
 
 from ...backend import to_host
 from ...errors import InputError, check_choice, counted
+from ...settings import fits
 from .lora import LoRA
 from .lora_plus import LoRAPlus
 from .pissa import principal_factors
@@ -158,9 +159,11 @@ def check_settings(adapters, weights, combination_type, svd_rank, density, major
     if not adapters or len(adapters) != len(weights):
         given = f"{counted(len(adapters), 'adapter')} and {counted(len(weights), 'weight')}"
         raise InputError(f"{given}: each adapter needs one")
-    if svd_rank is not None and svd_rank < 1:
-        raise InputError(f"svd_rank must be 1 or more, not {svd_rank}")
-    if combination_type not in ("cat", "linear", "svd") and (density is None or not 0 < density <= 1):
+    if wrong := [w for w in weights if not fits(w, float)]:
+        raise InputError(f"a weight must be a finite number, not {wrong[0]!r}")
+    if svd_rank is not None and (not fits(svd_rank, int) or svd_rank < 1):
+        raise InputError(f"svd_rank must be a whole number, 1 or more, not {svd_rank!r}")
+    if combination_type not in ("cat", "linear", "svd") and not (fits(density, float) and 0 < density <= 1):
         raise InputError(f"{combination_type!r} needs a density above 0 and at most 1, not {density}")
     for name, method, _ in adapters:
         if type(method) not in (LoRA, LoRAPlus):

@@ -16,7 +16,8 @@ see `with_constants_held`.
 With dropout PEFT drops inputs of the change alone: y = x W + b + (g - 1) (x~ W) + g s (x~ A) B, x~ = drop(x).
 """
 
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,7 +62,9 @@ class DoRA(LoRA):
 
     def with_constants_held(self, weights, tensors):
         """This method with n as it is now, whatever A and B become: whose derivative the gradient is."""
-        return HeldDoRA(**vars(self), n=self.norms(weights, tensors))
+        held, n = copy(self), self.norms(weights, tensors)
+        held.norms = lambda weights, tensors: n
+        return held
 
     def start(self, tensors, step):
         """m -> g = m / n, once per step; a site reads g under the name of m."""
@@ -119,17 +122,6 @@ class DoRA(LoRA):
     def unmerge(self, weights, tensors):
         """Raises InputError: a merged column does not tell n, the length that it had."""
         return Method.unmerge(self, weights, tensors)
-
-
-@dataclass
-class HeldDoRA(DoRA):
-    """DoRA with n (O,) of each layer given, whatever A and B are: for `gradcheck`."""
-
-    n: dict = field(default_factory=dict)
-
-    def norms(self, weights, tensors):
-        """n, as it was."""
-        return self.n
 
 
 def magnitude(name):

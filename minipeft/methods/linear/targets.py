@@ -63,18 +63,21 @@ def by_pattern(name, patterns, default):
     sees, "transformer.h.0.attn.c_attn". No two keys should fit one layer: a file sorts the keys (PEFT's do,
     too), and then another one may be the first.
     """
-    found = (value for key, value in patterns.items() if fits(rf"(.*\.)?({key})", f"transformer.{name}"))
+    found = (value for key, value in patterns.items() if fits(key, f"transformer.{name}", end=True))
     return next(found, default)
 
 
 @lru_cache(maxsize=1 << 16)
-def fits(pattern, name):
-    """Is the whole of `name` what the regular expression describes? It is matched once, not every step."""
-    return compiled(pattern).fullmatch(name) is not None
+def fits(pattern, name, end=False):
+    """Is the whole of `name`, or its `end` after a dot, what the regular expression describes?
+
+    It is matched once, not every step.
+    """
+    return compiled(pattern, end).fullmatch(name) is not None
 
 
 @lru_cache(maxsize=256)
-def compiled(pattern):
+def compiled(pattern, end=False):
     """A regular expression, ready. Raises InputError for what is none, and for one that could run for years.
 
     Python tries one way after the other. A group that is repeated and holds a repeat or a choice, (a+)+ or
@@ -97,4 +100,4 @@ def compiled(pattern):
         flat = flat[: group.start()] + inner + flat[group.end() - len(repeated) :]
     if len(re.findall(r"[*+}?][?+]?", flat)) > MOST_REPEATS:
         raise InputError(f"the regular expression {pattern!r} has more than {MOST_REPEATS} repeats")
-    return expression
+    return re.compile(rf"(.*\.)?({pattern})") if end else expression

@@ -27,9 +27,13 @@ class LNTuning(Selection):
 
     def init(self, model, rng):
         """No tensors of its own. Raises InputError where no layer norm is named."""
-        if not any(self.trains_base(name, model.config) for name in model.weights):
+        whole = isinstance(self.target_modules, str)
+        for target in [self.target_modules] if whole else self.target_modules or [""]:
+            each = LNTuning(target if whole else (target,))
+            if any(each.trains_base(name, model.config) for name in model.weights):
+                continue
             raise InputError(
-                f"target_modules {self.target_modules!r} match no layer norm: there are ln_1 and ln_2, "
+                f"target_modules: {target!r} matches no layer norm: there are ln_1 and ln_2, "
                 f"in h.0 ... h.{model.config.n_layer - 1}, and ln_f"
             )
         return {}

@@ -89,11 +89,8 @@ class Adapter(Method):
         if cache is None:
             return dh, None, {}
         name, inner, mask = cache
-        wants = step.wants(name) | {"weight"}
-        du, parts = bottleneck_backward(step.ops.dropout_backward(dh, mask), inner, wants)
+        du, parts = bottleneck_backward(step.ops.dropout_backward(dh, mask), inner, {"x", "weight"})
         grads = {f"{name}.{self.label}_{part}": g for part, g in parts.items()}
-        if du is None:  # nothing trains below
-            return dh, None, grads
         return dh + du, du if self.original_ln_before else None, grads
 
 

@@ -43,8 +43,14 @@ class AdapterFusion(Method):
     trained = None  # {tensor: array} of the adapters; None: `init` draws them, for a file to be read into
 
     def __post_init__(self):
+        if not isinstance(self.adapters, dict):
+            raise InputError("AdapterFusion: adapters must be {name: Adapter}, or come from AdapterFusion.of")
         for name, adapter in self.adapters.items():
-            adapter = replace(adapter) if isinstance(adapter, Adapter) else Adapter(**adapter)
+            if isinstance(adapter, dict):  # as a file has it
+                adapter = Adapter(**adapter)
+            if not isinstance(adapter, Adapter):
+                raise InputError(f"AdapterFusion: {name!r} is no Adapter: {adapter!r}")
+            adapter = replace(adapter)
             adapter.label = f"fused_{name}"  # "h.3.mlp.fused_food_down"
             self.adapters = self.adapters | {name: adapter}
         check_fields(self)
@@ -68,6 +74,8 @@ class AdapterFusion(Method):
             raise InputError("AdapterFusion needs trained adapters: AdapterFusion.of({name: model, ...})")
         if wrong := [name for name, a in self.adapters.items() if type(a) not in (Adapter, Houlsby)]:
             raise InputError(f"AdapterFusion: {wrong[0]!r} does not follow a sublayer as an Adapter does")
+        if dotted := [name for name in self.adapters if "." in name]:
+            raise InputError(f"AdapterFusion: {dotted[0]!r} is a part of names of tensors: take out the dot")
         first, *others = self.adapters.values()
         for key in ("mh_adapter", "output_adapter", "leave_out", "original_ln_before"):
             if any(getattr(a, key) != getattr(first, key) for a in others):
@@ -76,7 +84,8 @@ class AdapterFusion(Method):
         for adapter in self.adapters.values():
             tensors |= adapter.init(model, rng)
         if self.trained is not None:
-            if any(t.shape != self.trained[key].shape for key, t in tensors.items()):
+            shapes = [{key: t.shape for key, t in each.items()} for each in (tensors, self.trained)]
+            if shapes[0] != shapes[1]:
                 raise InputError("AdapterFusion: the adapters were trained on a model of another shape")
             tensors = dict(self.trained)
         for place in dict.fromkeys(key.rpartition(".")[0] for key in tensors):
@@ -141,8 +150,6 @@ class AdapterFusion(Method):
         grads |= {"key": dw.T @ q, "query": u.T @ dq, "query_bias": dq.sum(0)}
         grads["key_bias"] = xp_of(dh).zeros_like(grads["query_bias"])
         grads = {f"{name}.fusion_{part}": g for part, g in grads.items()}
-        if "x" not in step.wants(name):
-            return dh, None, grads
         du = dq @ t["query"].T  # forward: q = u Q + b
         for i, c in enumerate(inner):
             da = p[:, i : i + 1] * dz + ds[:, i : i + 1] * w

@@ -86,6 +86,13 @@ class LoReFT(Method):
         ends = {"reft_first": self.prefix_positions, "reft_last": self.suffix_positions}
         return {unit: (unit.removeprefix("reft_"),) for unit, n in ends.items() if n > 0}
 
+    def edits(self, name):
+        """Is the unit `name`, "h.3.mlp.reft_first", one of this method's? In a chain there may be others'."""
+        place, _, unit = name.rpartition(".")
+        _, layer, sublayer = place.split(".")
+        wanted = self.layers == "all" or int(layer) in self.layers
+        return sublayer == "mlp" and wanted and unit in self.units()
+
     def optimizer_changes(self, name):
         """All but B, where Q starts."""
         return not (".reft" in name and name.endswith("_base"))
@@ -94,7 +101,7 @@ class LoReFT(Method):
         """Q of every unit, from its reflections."""
         made = {}
         for name, V in tensors.items():
-            if ".reft" in name and name.endswith("_reflections"):
+            if name.endswith("_reflections") and self.edits(name.removesuffix("_reflections")):
                 E = -xp_of(V).eye(*V.shape, dtype=V.dtype)
                 inner = reflect(V, E)  # (C, R)
                 B = tensors[name.replace("_reflections", "_base")]
@@ -123,10 +130,10 @@ class LoReFT(Method):
         """x, h (N, C) -> h', edited in some rows."""
         caches = []
         for unit, ends in self.units().items():
-            W = step.tensors.get(f"{name}.{unit}_source")
-            if W is None:  # not one of `layers`
+            if not self.edits(f"{name}.{unit}"):
                 return h, None
-            b, Q = step.tensors[f"{name}.{unit}_source_bias"], step.tensors[f"{name}.{unit}_subspace"]
+            parts = ("source", "source_bias", "subspace")
+            W, b, Q = (step.tensors[f"{name}.{unit}_{part}"] for part in parts)
             rows = self.rows(step)
             rows = like(h, np.concatenate([rows[end] for end in ends]))
             y = x[rows] + h[rows]  # (n, C)
@@ -136,15 +143,15 @@ class LoReFT(Method):
             new, mask = step.ops.dropout(y + s @ Q.T, self.dropout, step.rng)
             h[rows] = new - x[rows]
             caches.append((f"{name}.{unit}", rows, y, s, slope, W, Q, mask))
-        return h, (name, caches) if step.grad_enabled else None
+        return h, caches if step.grad_enabled else None
 
     def sublayer_backward(self, dh, cache, step):
         """forward: h' = y' - x, y' = y + s Q^T, s = act(y W + b) - y Q, y = x + h; in the rows edited."""
         if cache is None:
             return dh, None, {}
-        (name, caches), grads = cache, {}
+        grads = {}
         dh_new, dx = dh.copy(), xp_of(dh).zeros_like(dh)
-        for unit, rows, y, s, slope, W, Q, mask in caches:
+        for unit, rows, y, s, slope, W, Q, mask in cache:
             dnew = step.ops.dropout_backward(dh[rows], mask)  # (n, C)
             ds = dnew @ Q  # (n, R)
             dQ = dnew.T @ s  # (C, R)
@@ -156,4 +163,4 @@ class LoReFT(Method):
             grads |= {f"{unit}_source": y.T @ dz, f"{unit}_source_bias": dz.sum(0), f"{unit}_subspace": dQ}
             dh_new[rows] = dy
             dx[rows] = dy - dh[rows]
-        return (dh_new, dx, grads) if "x" in step.wants(name) else (dh, None, grads)
+        return dh_new, dx, grads
