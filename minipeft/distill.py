@@ -49,7 +49,7 @@ def student_of(teacher, n_layer):
     for name in config.shapes():
         _, layer, inside = name.split(".", 2) if name.startswith("h.") else (None, None, None)
         weights[name] = teacher.weights[f"h.{taken[int(layer)]}.{inside}" if layer else name]
-    return GPT2(config, weights, teacher.tokenizer)
+    return GPT2(config, weights, teacher.tokenizer, ops=getattr(teacher, "ops", "fast"))
 
 
 # ---------------------------------------------------------------------------------------------- the loss
@@ -108,6 +108,7 @@ class Distilled(PeftModel):
     def __init__(self, student, teacher, temperature=2.0, weight=0.5):
         super().__init__(student.model)
         self.adapters = student.adapters  # the same arrays: what trains here trains there
+        self._stands_alone = student._stands_alone
         self.set_adapter(student.active_adapter)
         self.teacher = teacher if isinstance(teacher, PeftModel) else PeftModel(teacher)
         self.temperature, self.weight = temperature, weight

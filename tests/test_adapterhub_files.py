@@ -28,6 +28,7 @@ from minipeft import (
     PeftModel,
     PrefixTuning,
     UniPELT,
+    gradcheck,
 )
 from minipeft.files.adapters import adapterhub
 from minipeft.files.adapters.adapterhub import CONFIG as SETTINGS
@@ -506,6 +507,7 @@ def test_a_fusion_alone_and_other_setups_are_refused(tmp_path):
 
 def test_a_fusions_adapters_have_names_that_folders_can_have(tmp_path):
     peft = PeftModel(small_model(), AdapterFusion({"a.b": Adapter(reduction_factor=4)}))
+    assert peft.num_trainable and max(gradcheck(peft, small_batch(), elements=1).values()) < 1e-7
     with pytest.raises(InputError, match=r"without . , / or .*: not 'a\.b'"):
         adapterhub.save(peft, tmp_path)
 

@@ -381,6 +381,7 @@ BAD = {
     "--sweep r=big": "lora's r must be a number, not 'big'",
     "--sweep seed=1,2": "use --seeds",
     "--sweep epochs=-1": "--sweep epochs must be",
+    "--methods adapter --sweep dropout=0,0.1": "dropout is of training and of adapter",
     "--sweep epochs=1,2 --steps 9": "--sweep epochs: with --steps every run has as many",
     "--sweep save_every=5,6": "has 'save_every'",
     "--save-every 5": "leave out --save-every",

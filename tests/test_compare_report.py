@@ -122,7 +122,7 @@ def test_a_difference_within_the_noise_of_the_rows_is_none():
     for row in rows:
         row["scored_rows"] = 200
     (sentence,) = claims.advice(rows)
-    assert "of 200 rows, on which differences below some 10 points are chance" in sentence
+    assert "of 200 rows; near that, differences below some 10 points are chance" in sentence
     assert "ia3 55.0 % cannot be told from it" in sentence and "bitfit 20" not in sentence
     s = 42 / 204  # 20 % of 200 rows
     assert claims.noise(rows[0], rows[0]) == pytest.approx(1.96 * (2 * s * (1 - s) / 204) ** 0.5)

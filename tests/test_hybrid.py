@@ -13,10 +13,10 @@ from against import (
     stored,
 )
 from every_method import CASES
-from small import logits, scramble, small_model
+from small import logits, scramble, small_batch, small_model
 
-from minipeft import InputError, PeftModel
-from minipeft.methods import Method
+from minipeft import InputError, PeftModel, gradcheck
+from minipeft.methods import Chain, Method
 from minipeft.methods.hybrid.mam import MAM
 from minipeft.methods.hybrid.unipelt import UniPELT
 from minipeft.methods.keys_values.prefix_tuning import PrefixTuning
@@ -48,6 +48,17 @@ def test_unipelt_without_gates_is_its_parts():
         t[...] = uni.tensors[name]
     np.testing.assert_allclose(logits(uni), logits(parts), rtol=0, atol=1e-12)
     assert UniPELT(**asdict(method)) == method
+
+
+def test_the_gradient_check_of_a_chain_sees_what_joins_its_parts():
+    class Halved(Chain):
+        """A wrong backward of its own, around its parts'."""
+
+        def sublayer_backward(self, dh, caches, step):
+            return super().sublayer_backward(0.5 * dh, caches, step)
+
+    peft = PeftModel(small_model(), Halved([PrefixTuning(2), Adapter(reduction_factor=4)]))
+    assert max(gradcheck(peft, small_batch(), elements=1).values()) > 0.1
 
 
 @pytest.mark.parametrize(

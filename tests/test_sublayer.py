@@ -61,7 +61,6 @@ def test_an_adapter_whose_up_matrix_is_zero_changes_nothing():
         (AdapterFusion(), "AdapterFusion needs trained adapters"),
         (AdapterFusion({"a": ParallelAdapter()}), "AdapterFusion: 'a' does not follow a sublayer"),
         (AdapterFusion({"a": Adapter(), "b": Houlsby()}), "the adapters must agree in mh_adapter"),
-        (AdapterFusion({"v1.0": Adapter()}), "'v1.0' is a part of names of tensors: take out the dot"),
         (LoReFT(r=0), r"rank r must be at least 1 and below n_embd \(12\), not 0"),
         (LoReFT(r=12), "rank r must be at least 1 and below"),
         (LoReFT(prefix_positions=0), "prefix_positions and suffix_positions must be 0 or more"),

@@ -388,6 +388,7 @@ def distillation(args, model, out):
         if world().first:
             with run_folder(out):
                 model.save_pretrained(model.name)
+        model = model.held(args.base)
     return model, lambda peft: Distilled(peft, teacher, **given)
 
 

@@ -80,10 +80,12 @@ def rows_to_score(task):
 FEW_STEPS = 10
 
 
-def doubts(peft, steps, eval_data):
+def doubts(peft, training, steps, eval_data):
     """What to say before training starts: sentences about a run that may not do what is wanted."""
     if steps < FEW_STEPS:
         yield f"{counted(steps, 'step')} will hardly teach it anything: give more --steps, or --epochs"
+    if training.warmup_steps > steps / 2:
+        yield f"the rate rises for {training.warmup_steps} of {counted(steps, 'step')}: give fewer --warmup-steps"
     own, base = sum(t.size for t in peft.tensors.values()), peft.model.num_parameters
     if own > base:
         yield f"the adapter has {own:,} parameters, more than the base, which has {base:,}"
@@ -116,7 +118,7 @@ def train_and_measure(
     training = Training(seed=seed, **settings)
     training.check_evaluations(eval_data)
     steps = training.steps_for(rows)
-    for doubt in doubts(peft, steps, eval_data) if ranks.first else ():
+    for doubt in doubts(peft, training, steps, eval_data) if ranks.first else ():
         print(f"minipeft: {doubt}", file=sys.stderr)
     cpu, clock = time.process_time(), time.perf_counter()
     with run_folder(out if ranks.first else None) as folder:

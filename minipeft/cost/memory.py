@@ -20,7 +20,8 @@ What one block keeps and works with is weighed, not listed: the block itself is 
 of block that the model has, on zeros of the right shape. So the account holds for every method and for
 whatever the operations keep, and a model of 48 layers costs the time and the memory of two.
 
-Not counted: Python and its libraries (some 60 MB), the data, the buffers inside BLAS.
+Not counted: Python and its libraries (some 60 MB), the data, the buffers inside BLAS; an evaluation, which
+reads 16 rows at a time whatever the batch; the second set of gradients that accumulated steps keep.
 """
 
 import tracemalloc

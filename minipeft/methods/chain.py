@@ -1,6 +1,7 @@
 """Several methods on one model. A hybrid is a chain plus what joins its parts."""
 
 import reprlib
+from copy import copy
 from dataclasses import fields
 from math import prod
 
@@ -107,8 +108,10 @@ class Chain(Method):
         return dtensors
 
     def with_constants_held(self, weights, tensors):
-        """Every part held."""
-        return Chain([m.with_constants_held(weights, tensors) for m in self.methods])
+        """This chain, every part of it held."""
+        held = copy(self)
+        held.methods = [m.with_constants_held(weights, tensors) for m in self.methods]
+        return held
 
     def embed(self, x, layout, step):
         """x -> every part in turn; a later part puts its rows in front of an earlier one's."""

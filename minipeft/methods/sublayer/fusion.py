@@ -74,8 +74,6 @@ class AdapterFusion(Method):
             raise InputError("AdapterFusion needs trained adapters: AdapterFusion.of({name: model, ...})")
         if wrong := [name for name, a in self.adapters.items() if type(a) not in (Adapter, Houlsby)]:
             raise InputError(f"AdapterFusion: {wrong[0]!r} does not follow a sublayer as an Adapter does")
-        if dotted := [name for name in self.adapters if "." in name]:
-            raise InputError(f"AdapterFusion: {dotted[0]!r} is a part of names of tensors: take out the dot")
         first, *others = self.adapters.values()
         for key in ("mh_adapter", "output_adapter", "leave_out", "original_ln_before"):
             if any(getattr(a, key) != getattr(first, key) for a in others):
@@ -88,7 +86,9 @@ class AdapterFusion(Method):
             if shapes[0] != shapes[1]:
                 raise InputError("AdapterFusion: the adapters were trained on a model of another shape")
             tensors = dict(self.trained)
-        for place in dict.fromkeys(key.rpartition(".")[0] for key in tensors):
+        for place in dict.fromkeys(
+            key.partition(".fused_")[0] for key in tensors
+        ):  # an adapter's name has dots
             for part in ("query", "key"):
                 tensors[f"{place}.fusion_{part}"] = rng.normal(0, 0.02, (C, C))
                 tensors[f"{place}.fusion_{part}_bias"] = np.zeros(C)

@@ -6,7 +6,7 @@ Each run has a process of its own, so that its peak memory is its own; it is an 
     recipes.py    what is compared, with which settings         plan.py       the runs: commands and folders
     sweep.py      several settings of a method, the best counts budget.py     as many steps as fit a time
     processes.py  a run, and the bar over all runs              table_rows.py the seeds of a method: one row
-    table.py, drawings.py, claims.py, report.py, machine.py     what is shown
+    table.py, drawings.py, labels.py, claims.py, report.py      what is shown
 """
 
 import time

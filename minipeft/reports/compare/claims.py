@@ -124,8 +124,12 @@ def advice(rows):
         among = "of all methods but full fine-tuning, " if "full" in named else ""
         highest = f"{names(winners, 'scores', 'score')} highest ({100 * best['score']:.1f} %)"
         if n := best.get("scored_rows"):
-            margin = f"{100 * noise(best, best):.0f} points"
-            highest += f" of {counted(n, 'row')}, on which differences below some {margin} are chance"
+            at_half = best | {"score": 0.5}
+            margin, most = (f"{100 * noise(row, row):.0f}" for row in (best, at_half))
+            highest += (
+                f" of {counted(n, 'row')}; near that, differences below some {margin} points are chance"
+            )
+            highest += "" if margin == most else f" (at 50 %: {most})"
         if level:
             highest += f": {', '.join(map(said, level))} cannot be told from it"
         fewest, seconds = smallest[0]["trainable"], quickest[0]["seconds_to_best"]

@@ -40,6 +40,8 @@ def read_sweep(words, names):
             raise InputError(
                 f"--sweep {word}: neither training nor a method compared here has {name!r}{meant}"
             )
+        if name in TRAINING and (both := [n for n in names if name in own_settings(n)]):
+            raise InputError(f"--sweep {word}: {name} is of training and of {both[0]}: use --{name} or --set")
         for value in values:
             if name in TRAINING:
                 check_training(name, value)
@@ -65,7 +67,12 @@ def settings_of(name):
     """What can be swept for a baseline or method: nothing, or the training options and its own settings."""
     if name in BASELINES:
         return ()
-    return (*TRAINING, *(f.name for f in fields(method_class(method_of(name)))))
+    return (*TRAINING, *own_settings(name))
+
+
+def own_settings(name):
+    """The settings of a method; of a baseline none."""
+    return () if name in BASELINES else tuple(f.name for f in fields(method_class(method_of(name))))
 
 
 def variants(sweep, name):

@@ -66,14 +66,16 @@ def percent(share):
 
 def chosen_weights(run, numbers):
     """How many weights a sparse mask chose, and what the page says of it; the shares go into `numbers`."""
-    count = 0
-    for name in numbers:
-        indices = run.peft.tensors.get(f"{name}_indices", ())
-        count += len(indices)
-        numbers[name]["chosen"] = len(indices) / run.peft.weights[name].size
-    chosen = {name: 100 * v["chosen"] for name, v in numbers.items()}
+    indices = {name: run.peft.tensors.get(f"{name}_indices") for name in numbers}
+    indices = {
+        name: i for name, i in indices.items() if i is not None
+    }  # in a chain others' weights train, too
+    count = sum(map(len, indices.values()))
+    for name, i in indices.items():
+        numbers[name]["chosen"] = len(i) / run.peft.weights[name].size
+    chosen = {name: 100 * numbers[name]["chosen"] for name in indices}
     draw(run, "mask", chosen, "{:.1f}", "weights chosen (%)")
-    total = sum(run.peft.weights[name].size for name in numbers)
+    total = sum(run.peft.weights[name].size for name in indices)
     outside = [f"`{name}` {share:.2f} %" for name, share in chosen.items() if not name.startswith("h.")]
     text = MASK.format(count=count, total=total, share=100 * count / total)
     return count, text + (f"\nOutside the layers: {', '.join(outside)}.\n" if outside else "")
