@@ -85,7 +85,8 @@ def doubts(peft, training, steps, eval_data):
     if steps < FEW_STEPS:
         yield f"{counted(steps, 'step')} will hardly teach it anything: give more --steps, or --epochs"
     if training.warmup_steps > steps / 2:
-        yield f"the rate rises for {training.warmup_steps} of {counted(steps, 'step')}: give fewer --warmup-steps"
+        rising = f"{training.warmup_steps} of {counted(steps, 'step')}"
+        yield f"the rate is still rising for {rising}: give fewer --warmup-steps"
     own, base = sum(t.size for t in peft.tensors.values()), peft.model.num_parameters
     if own > base:
         yield f"the adapter has {own:,} parameters, more than the base, which has {base:,}"

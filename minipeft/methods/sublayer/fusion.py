@@ -86,9 +86,7 @@ class AdapterFusion(Method):
             if shapes[0] != shapes[1]:
                 raise InputError("AdapterFusion: the adapters were trained on a model of another shape")
             tensors = dict(self.trained)
-        for place in dict.fromkeys(
-            key.partition(".fused_")[0] for key in tensors
-        ):  # an adapter's name has dots
+        for place in dict.fromkeys(key.partition(".fused_")[0] for key in tensors):  # a name may have a dot
             for part in ("query", "key"):
                 tensors[f"{place}.fusion_{part}"] = rng.normal(0, 0.02, (C, C))
                 tensors[f"{place}.fusion_{part}_bias"] = np.zeros(C)

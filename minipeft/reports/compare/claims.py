@@ -126,10 +126,8 @@ def advice(rows):
         if n := best.get("scored_rows"):
             at_half = best | {"score": 0.5}
             margin, most = (f"{100 * noise(row, row):.0f}" for row in (best, at_half))
-            highest += (
-                f" of {counted(n, 'row')}; near that, differences below some {margin} points are chance"
-            )
-            highest += "" if margin == most else f" (at 50 %: {most})"
+            highest += f" of {counted(n, 'row')}; near that, differences below some {margin} points are "
+            highest += "chance" if margin == most else f"chance (at 50 %: {most})"
         if level:
             highest += f": {', '.join(map(said, level))} cannot be told from it"
         fewest, seconds = smallest[0]["trainable"], quickest[0]["seconds_to_best"]

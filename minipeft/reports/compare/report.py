@@ -64,8 +64,8 @@ def notes(comparison, rows):
         lines.append(f"Score: the task's `{metric}` on its test rows{spread}.")
     lines.append(
         "Evaluation loss: nats per token on the validation rows. Seconds: training with its evaluations, up "
-        "to the best one. Tokens per second: of training alone. Peak memory: of the process until it is trained, or, where "
-        "nothing trains, scored."
+        "to the best one. Tokens per second: of training alone. Peak memory: of the process until it is "
+        "trained, or, where nothing trains, scored."
     )
     lines += [*busy(rows), *side_by_side(comparison)]
     lines += [f"{note}." for note in next((row["notes"] for row in rows if "notes" in row), [])]

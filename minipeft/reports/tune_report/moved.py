@@ -66,10 +66,8 @@ def percent(share):
 
 def chosen_weights(run, numbers):
     """How many weights a sparse mask chose, and what the page says of it; the shares go into `numbers`."""
-    indices = {name: run.peft.tensors.get(f"{name}_indices") for name in numbers}
-    indices = {
-        name: i for name, i in indices.items() if i is not None
-    }  # in a chain others' weights train, too
+    chosen_from = [name for name in numbers if not run.peft.method.optimizer_changes(name)]
+    indices = {name: run.peft.tensors.get(f"{name}_indices", ()) for name in chosen_from}
     count = sum(map(len, indices.values()))
     for name, i in indices.items():
         numbers[name]["chosen"] = len(i) / run.peft.weights[name].size
