@@ -25,6 +25,8 @@ def test_logits_are_those_of_peft_and_stay_so_when_saved(name, dtype, tmp_path):
     config = read_json(tmp_path / CONFIG)
     assert not config["lora_bias"] and not config["trainable_token_indices"]
     assert "wte" not in config["target_modules"]
+    parted = peft.config.head == "lm_head"  # to PEFT the two would be one, were they not named
+    assert config["modules_to_save"] == (["lm_head", "wte"] if parted else None)
     assert set(peft.trainable) == set(again.trainable) and "wte.weight" not in peft.trainable
 
 

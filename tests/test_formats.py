@@ -1,9 +1,12 @@
 """Adapters on disk: every method comes back; what `peft` wrote is read, and written again as it was."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from against import LOGITS, REFERENCE, assert_same_logits, base, each_dtype, packed_logits, stored
 from every_method import BOTH, CASES, EXAMPLES
+from small import CONFIG as CONFIG_OF_TESTS
 from small import logits, scramble, small_batch, small_model, snapshot
 
 from minipeft import (
@@ -517,6 +520,27 @@ def test_veras_projections_are_stored_or_follow_from_the_key(tmp_path):
     change(tmp_path, save_projection=True)
     with pytest.raises(InputError, match="tensor vera_A is missing"):
         PeftModel.from_pretrained(peft.model, tmp_path)
+
+
+def test_an_adapter_of_a_model_without_a_head_is_saved_as_of_one_with_it(lora, tmp_path):
+    """The keys that are written are those of that one."""
+    change(lora, task_type="FEATURE_EXTRACTION")
+    PeftModel.from_pretrained(small_model(), lora).save_pretrained(tmp_path / "again")
+    assert read_json(tmp_path / "again" / CONFIG)["task_type"] == "CAUSAL_LM"
+
+
+def test_a_vera_without_its_vectors_is_refused_before_anything_is_drawn(tmp_path):
+    PeftModel(small_model(), VeRA(r=3)).save_pretrained(tmp_path)
+    change(tmp_path, r=10**9, save_projection=False)
+    write_safetensors(tmp_path / TENSORS, {})
+    with pytest.raises(InputError, match="VeRA: no vera_lambda_d is there, for any layer"):
+        PeftModel.from_pretrained(small_model(), tmp_path)
+
+
+def test_a_whole_model_of_other_heads_is_no_adapter_of_this_base(tmp_path):
+    PeftModel(small_model(config=replace(CONFIG_OF_TESTS, n_head=2)), Full()).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="n_head is 2, and the base's is 3"):
+        PeftModel.from_pretrained(small_model(), tmp_path)
 
 
 def test_names_without_transformer_are_read(lora):

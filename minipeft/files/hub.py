@@ -44,6 +44,8 @@ def find_folder(name):
         return place
     if Path(name).is_dir():
         raise InputError(f"{name}: this folder has no config.json")
+    if Path(name).is_file():
+        raise InputError(f"{name}: a file: give the folder that it is in, {Path(name).parent}")
     if str(name) in HUB:
         return download(str(name))
     meant = like(name) or f"no GPT-2 under weights/, or published, is called so: {choose_from(name, SIZES)}"
@@ -66,6 +68,8 @@ def find_adapter(name):
     path = Path(name)
     if path.is_dir():
         return path
+    if path.is_file():
+        raise InputError(f"{name}: a file: give the folder that it is in, {path.parent}")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)) or path.parent.is_dir():
         raise InputError(f"{name}: no such folder; {like(name) or f'nothing like it is in {path.parent}/'}")
     otherwise = like(name) or "give a folder that holds adapter_config.json"

@@ -69,8 +69,8 @@ class Packed(Held):
         return np.ascontiguousarray(product.T) if transposed else product
 
     def content(self):
-        """W, whatever of it is packed by now."""
-        return {"W": self.plain()}
+        """W, whatever of it is packed by now: what comes out of a packing has no -0, so +0 stands for it."""
+        return {"W": self.plain() + 0}
 
     def _product(self, x, transposed):
         if transposed not in self.packings:

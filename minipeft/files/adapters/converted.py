@@ -4,8 +4,9 @@
     trainable_token_indices    rows of wte             the base's embeddings; they do not train
     LoRA on wte                wte + s (B A)^T         the base's embeddings; they do not train
 
-PEFT's LoRA on a tied wte is in the embedding alone, and not in the head: the two are parted. The rows of
-trainable tokens are in both. A save writes what was read, and PEFT reads it.
+PEFT's LoRA on a tied wte is in the embedding alone, and not in the head: the two are parted, and a save names
+both in modules_to_save, without which PEFT would make them one again. The rows of trainable tokens are in
+both. A save writes what was read, and PEFT reads it.
 """
 
 import numpy as np
@@ -14,6 +15,7 @@ from ...backend import to_host
 from ...errors import InputError
 from ...methods import LoRA
 from ...methods.linear.targets import matches
+from ...speed.quantized import dequantized
 from ..tensors import check_tensors
 from .config import check_kinds, settings
 
@@ -35,7 +37,7 @@ def converted(stored, config, model, path):
     check_kinds(config, KINDS, path)
     if config.get("lora_bias"):
         stored, config = with_biases(stored, config, model, path)
-    wte = to_host(model.weights["wte.weight"])
+    wte = to_host(dequantized(model.weights["wte.weight"]))
     if config.get("trainable_token_indices"):
         rows = token_rows(stored, config["trainable_token_indices"], wte, path)
         stored = {key: a for key, a in stored.items() if key != ROWS} | {"wte.weight": rows}
@@ -43,7 +45,8 @@ def converted(stored, config, model, path):
     if A in stored:
         change = embedding_update(stored, config, wte, path)
         parted = {"wte.weight": stored.get("wte.weight", wte) + change}
-        parted |= {"lm_head.weight": stored.get("wte.weight", wte)} if model.config.head == "wte" else {}
+        if model.config.head == "wte":
+            parted["lm_head.weight"] = stored.get("lm_head.weight", stored.get("wte.weight", wte))
         stored = {key: a for key, a in stored.items() if key not in (A, B)} | parted
         if isinstance(targets := config.get("target_modules"), list):
             config = config | {"target_modules": [t for t in targets if not matches("wte", [t])]}

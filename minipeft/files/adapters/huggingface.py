@@ -342,6 +342,7 @@ SHARED = {  # tensors that belong to no layer
     PromptTuning.table: ("prompt_embeddings", "same"),  # (P, C)
     TABLE: ("prompt_embeddings", "same"),  # (P, 2 L C)
 }
+PARTED = "parted"  # in `unread`: wte and head, one in the base, are two in the file, and do not train
 TWICE = (".original_module.", ".modules_to_save.")  # what PEFT adds to the file where bias and modules meet
 
 
@@ -392,8 +393,15 @@ def save(peft, folder):
         stored[place("lm_head.weight", adapter)[0]] = everything["wte.weight"]
     for name, array in peft.unread.get(TENSORS, {}).items():
         stored[place(name, adapter)[0]] = array
+    config = configuration(peft, folder / CONFIG)
+    if peft.unread.get(PARTED):
+        targets = config.get("target_modules")
+        if isinstance(targets, str) and matches("wte", targets):
+            raise InputError(f"{folder}: target_modules {targets!r} fits wte, whose LoRA was made part of it")
+        saved = {*(config.get("modules_to_save") or ()), "wte", "lm_head"}
+        config["modules_to_save"], metadata[PARTED] = sorted(saved), "wte and lm_head"
     write_safetensors(folder / TENSORS, stored, metadata)
-    write_json(folder / CONFIG, configuration(peft, folder / CONFIG))
+    write_json(folder / CONFIG, config)
 
 
 def configuration(peft, path):
@@ -420,7 +428,10 @@ def load(model, folder, attach):
     check_kinds(config, KINDS, folder / CONFIG)
     stored, metadata = read_safetensors(path)
     stored = {without_prefix(key): a for key, a in stored.items() if not any(t in key for t in TWICE)}
-    stored, config = converted(stored, config, model, folder / CONFIG)
+    if PARTED in metadata:  # they are there for PEFT's sake
+        saved = [m for m in config.get("modules_to_save") or () if m not in ("wte", "lm_head")]
+        config = config | {"modules_to_save": saved or None}
+    given, (stored, config) = model, converted(stored, config, model, folder / CONFIG)
     model, beside = with_embeddings(stored, config, model, path)
     model = with_the_heads_of(stored, model)
     adapter, *others = methods_in(config, model.config, folder / CONFIG)
@@ -438,7 +449,12 @@ def load(model, folder, attach):
         everything[name][...] = like(everything[name], LAYOUTS[layout][1](stored[key]))
     if (folder / ENCODER).is_file():
         attached = with_encoder(attached, config, folder, attach)
+    if (
+        config.get("task_type") == "FEATURE_EXTRACTION"
+    ):  # a model without a head; a save's keys are of one with it
+        config = config | {"task_type": "CAUSAL_LM"}
     attached.unread[CONFIG], attached.unread[TENSORS] = config, beside
+    attached.unread[PARTED] = given.config.head == "wte" != model.config.head and len(beside) == 2
     return attached
 
 

@@ -18,7 +18,7 @@ from .config import CONFIG, TENSORS, peft_type, read_config, refuse_others, sett
 
 OWN = "MINIPEFT_"
 COMMON = {"peft_type", "task_type", "inference_mode", "base_model_name_or_path", "auto_mapping", "revision"}
-FROM_THE_BASE = "_start"  # ends the names of what `Sparse` takes from any base it is put on: not stored
+FROM_THE_BASE = "_start"  # beside "_indices": what `Sparse` takes from any base it is put on, and not stored
 
 
 def writes(method):
@@ -59,7 +59,8 @@ def stored(peft):
     """{name: tensor} of what the file holds."""
     selected = {n: w for n, w in peft.selected.items() if peft.method.optimizer_changes(n)}
     everything = peft.tensors | selected  # not peft.trainable, which is empty where nothing may train
-    return {name: t for name, t in everything.items() if not name.endswith(FROM_THE_BASE)}
+    of_sparse = {name.replace("_indices", FROM_THE_BASE) for name in everything if name.endswith("_indices")}
+    return {name: t for name, t in everything.items() if name not in of_sparse}
 
 
 def configuration(method):

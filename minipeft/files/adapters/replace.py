@@ -22,9 +22,10 @@ FILES = (  # of adapters, in all formats; what AdapterHub's fusion joins are ada
 def replace_adapter(folder):
     """A folder to write an adapter into, whose files move into `folder` once they are all on disk.
 
-    A kill never leaves tensors beside another adapter's configuration. Where the configuration is as it was,
-    the tensors take their place in one rename: there is the old adapter, or the new one. Else the old
-    configuration goes first and the new one comes last: without one a folder is no adapter, and is refused.
+    A kill never leaves tensors beside another adapter's configuration. Where the configuration is as it was
+    and all tensors are in one file, they take their place in one rename: there is the old adapter, or the new
+    one. Else the old configuration goes first and the new one comes last: without one a folder is no adapter,
+    and is refused.
     """
     with clear_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +45,9 @@ def move(new, folder):
     old = {path.relative_to(folder) for pattern in FILES for path in folder.glob(pattern)}
     old |= {Path(name) for name in whole.FILES if whole.is_adapter(folder)}
     is_configuration = lambda file: file.name in CONFIGURATIONS
-    if old - files or any(differ(new / file, folder / file) for file in filter(is_configuration, files)):
+    several = sum(file.suffix == ".safetensors" for file in files) > 1
+    changed = any(differ(new / file, folder / file) for file in filter(is_configuration, files))
+    if old - files or several or changed:
         for file in sorted(old | set(filter(is_configuration, files)), key=is_configuration, reverse=True):
             (folder / file).unlink(missing_ok=True)
             if file.parent != Path():

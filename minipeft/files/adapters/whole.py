@@ -37,7 +37,11 @@ def save(peft, folder):
 def load(model, folder, attach):
     """All weights of the folder. Raises InputError where one does not fit."""
     attached = attach(model, Full())
-    _, trained, *_ = read_gpt2(folder, dtype=str(model.dtype))
+    config, trained, *_ = read_gpt2(folder, dtype=str(model.dtype))
+    for name in ("n_head", "layer_norm_epsilon"):  # that no shape shows
+        there, here = getattr(config, name), getattr(model.config, name)
+        if there != here:
+            raise InputError(f"{folder}: {name} is {there}, and the base's is {here}")
     check_shapes(trained, {name: w.shape for name, w in attached.trainable.items()}, folder)
     for name, weight in attached.trainable.items():
         weight[...] = like(weight, trained[name])

@@ -48,8 +48,11 @@ class VeRA(Method):
     def from_saved(cls, settings, tensors):
         """A and B are drawn as large as r says, so first d, which is in the file, has to say so, too."""
         vera = cls(**settings)
-        if wrong := [d for name, d in tensors.items() if "vera_lambda_d" in name and d.shape != (vera.r,)]:
-            raise InputError(f"VeRA's rank r is {vera.r}, and a vera_lambda_d has shape {wrong[0].shape}")
+        shapes = [d.shape for name, d in tensors.items() if "vera_lambda_d" in name]
+        if wrong := [shape for shape in shapes if shape != (vera.r,)]:
+            raise InputError(f"VeRA's rank r is {vera.r}, and a vera_lambda_d has shape {wrong[0]}")
+        if not shapes:
+            raise InputError("VeRA: no vera_lambda_d is there, for any layer")
         return vera
 
     def init(self, model, rng):
