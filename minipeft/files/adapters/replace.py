@@ -11,8 +11,9 @@ from ..json_files import clear_errors
 from . import whole
 
 CONFIGURATIONS = {"adapter_config.json", "adapter_setup.json", "adapter_fusion_config.json", "config.json"}
+ENCODER = "encoder.safetensors"
 FILES = (  # of adapters, in all formats; what AdapterHub's fusion joins are adapters in folders of their own
-    "adapter_config.json", "adapter_model.safetensors", "encoder.safetensors",
+    "adapter_config.json", "adapter_model.safetensors", ENCODER,
     "adapter.safetensors", "model_head.safetensors",
     "adapter_setup.json", "*/adapter_fusion_config.json", "*/model_adapter_fusion.safetensors",
 )  # fmt: skip
@@ -23,9 +24,9 @@ def replace_adapter(folder):
     """A folder to write an adapter into, whose files move into `folder` once they are all on disk.
 
     A kill never leaves tensors beside another adapter's configuration. Where the configuration is as it was
-    and all tensors are in one file, they take their place in one rename: there is the old adapter, or the new
-    one. Else the old configuration goes first and the new one comes last: without one a folder is no adapter,
-    and is refused.
+    and all tensors are in one file, they take their place in one rename: there is the old adapter, or the
+    new one. (An encoder is beside its table, and is compared with it when it is read.) Else the old
+    configuration goes first and the new one comes last: without one a folder is no adapter, and is refused.
     """
     with clear_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +46,7 @@ def move(new, folder):
     old = {path.relative_to(folder) for pattern in FILES for path in folder.glob(pattern)}
     old |= {Path(name) for name in whole.FILES if whole.is_adapter(folder)}
     is_configuration = lambda file: file.name in CONFIGURATIONS
-    several = sum(file.suffix == ".safetensors" for file in files) > 1
+    several = sum(file.suffix == ".safetensors" and file.name != ENCODER for file in files) > 1
     changed = any(differ(new / file, folder / file) for file in filter(is_configuration, files))
     if old - files or several or changed:
         for file in sorted(old | set(filter(is_configuration, files)), key=is_configuration, reverse=True):
