@@ -44,12 +44,13 @@ def main():
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--factors", default="0.3,1,3", help="on each method's present rate")
+    parser.add_argument("--model", default=str(MODEL), help="the folder of the base")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--out", default=HERE, type=Path, help="the folder of recipes.json")
     args = parser.parse_args()
     os.environ |= {"MINIPEFT_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of the workers, which start anew
     path = args.out / "recipes.json"
-    states, model = read_json(path) if path.is_file() else [], content_of_files([MODEL])
+    states, model = read_json(path) if path.is_file() else [], content_of_files([args.model])
     if not states or states[0]["model"] != model:
         states.insert(0, {"model": model, "scores": {}})  # the newest first
     scores = states[0]["scores"]
@@ -59,15 +60,14 @@ def main():
             args.steps.split(","), args.tasks.split(","), args.factors.split(","), args.methods.split(",")
         )
     ]
-    missing = [run for run in wanted if key(*run) not in scores]
+    missing = [(args.model, *run) for run in wanted if key(*run) not in scores]
     with ProcessPoolExecutor(args.jobs, get_context("spawn")) as workers:
         running = {workers.submit(score, *run): run for run in missing}
         for number, done in enumerate(as_completed(running), 1):
-            scores[key(*running[done])] = done.result()
+            name = key(*running[done][1:])
+            scores[name] = done.result()
             write_json(path, states)
-            print(
-                f"{number} of {len(missing)}: {key(*running[done])} {100 * done.result():.1f} %", flush=True
-            )
+            print(f"{number} of {len(missing)}: {name} {100 * done.result():.1f} %", flush=True)
     with atomic(args.out / "recipes.md") as temporary:
         Path(temporary).write_text(page(states), encoding="utf-8")
 
@@ -77,12 +77,12 @@ def key(task, name, rate, steps):
     return f"{task} {name} {rate:g} {steps}"
 
 
-def score(task, name, rate, steps):
+def score(model, task, name, rate, steps):
     """A method's score on a task's validation rows, trained at this rate as `minipeft compare` trains."""
     task, rows = TASKS[task], TASKS[task].rows("train", 2000)
     method = make_method(name, recipe_of(name)[0])
     method.use_training_data(rows)
-    peft = PeftModel(GPT2.from_pretrained(MODEL), method, seed=0)
+    peft = PeftModel(GPT2.from_pretrained(model), method, seed=0)
     settings = COMMON | {"steps": steps, "learning_rate": rate, "eval_every": steps // 3, "seed": 0}
     held_out = task.rows("validation", SCORED)
     train(peft, rows, held_out[:100], progress=False, **settings)
