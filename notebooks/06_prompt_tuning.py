@@ -198,7 +198,7 @@ assert max(errors.values()) < 1e-7
 #
 # **Predict:** all three prompts train, once at a high rate and once at a low one. Lester et al. find that on small models the beginning decides. Will it here, and at which rate?
 #
-# <details><summary>Answer</summary>More at the low rate. A step of AdamW is about as long as the rate, so in 60 steps at 1e-2 no number goes much further than 0.6, and a prompt stays near its beginning.</details>
+# <details><summary>Answer</summary>More at the low rate. A step of AdamW is about as long as the rate, so in sixty steps at the low rate no number goes far, and a prompt stays near its beginning.</details>
 
 
 # %%

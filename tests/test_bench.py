@@ -20,6 +20,7 @@ from minipeft import (
     pack,
 )
 from minipeft.app.cli import main
+from minipeft.config import SIZES
 from minipeft.cost import bench as benchmark
 from minipeft.cost.flops import step_flops
 from minipeft.methods.named import make_method
@@ -158,7 +159,7 @@ def test_only_tokens_of_the_text_count(folder, capsys):
 
 
 def test_random_weights_take_the_tokenizer_of_a_folder(folder, capsys, monkeypatch):
-    monkeypatch.setattr("minipeft.config.SIZES", {"little": {"n_embd": 8, "n_layer": 1, "n_head": 1}})
+    monkeypatch.setitem(SIZES, "little", {"n_embd": 8, "n_layer": 1, "n_head": 1})
     model = ("--model", "random:little", "--data", folder / "rows.jsonl")
     assert run(capsys, *model, "--tokenizer", folder)[0] == 0
     code, result, err = run(capsys, *model)
