@@ -340,12 +340,12 @@ A, B = peft.tensors[f"{name}.lora_A"], peft.tensors[f"{name}.lora_B"]
 update = lora.scaling(name) * A @ B  # (I, O)
 values = np.linalg.svd(update, compute_uv=False)
 print("singular values:", values[:6].round(2), "of", len(values))
-assert np.linalg.matrix_rank(update) <= R
+assert np.linalg.matrix_rank(update) <= lora.r
 
 # %%
-ratio = values[0] / values[R - 1]
+ratio = values[0] / values[lora.r - 1]
 with picture(
-    f"Rank {R}: the first direction has {ratio:.1f} times the last one's.", 7, 2.6
+    f"Rank {lora.r}: the first direction has {ratio:.1f} times the last one's.", 7, 2.6
 ) as f:
     axes = f.subplots()
     axes.bar(range(1, 11), values[:10], color=TRAINED)

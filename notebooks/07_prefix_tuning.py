@@ -95,9 +95,9 @@ assert by_hand == peft.num_trainable
 # %% [markdown]
 # ## A prefix of zeros is not nothing
 #
-# **Predict:** LoRA with a factor of zeros is the base. Of the attention in layer 0, which share do 20 rows of zeros take: none, a tenth, or half?
+# **Predict:** LoRA with a factor of zeros is the base. Of the attention in layer 0, which share do 20 rows of zeros take: none, a hundredth, or more than a tenth?
 #
-# <details><summary>Answer</summary>About half, here. A key of zeros has the score 0, and e⁰ = 1 is not 0: each row takes its share of attention, and brings a value of zeros.</details>
+# <details><summary>Answer</summary>More than a tenth. A key of zeros has the score 0, and e⁰ = 1 is not 0: each row takes its share of attention, and brings a value of zeros.</details>
 
 # %%
 ids = encode(rows[0]["prompt"])
