@@ -71,6 +71,23 @@ def test_parts_that_do_not_fit_are_refused(name, values, message, tmp_path):
         PeftModel.from_pretrained(base(), folder)
 
 
+@pytest.mark.parametrize("name", ["tokens", "wte"])
+def test_the_embeddings_of_a_resized_vocabulary_come_with_the_file(name, tmp_path):
+    """Below the names of what acts on them, as PEFT writes them with new tokens."""
+    folder, other = shutil.copytree(REFERENCE / "converted" / name, tmp_path / name), base()
+    tensors, new = read_safetensors(folder / TENSORS)[0], other.weights["wte.weight"].astype("float32")
+    token = "token_adapter." if name == "tokens" else ""
+    prefix, head = "base_model.model.transformer.wte.", "base_model.model.lm_head."
+    tensors[f"{prefix}{token}base_layer.weight"] = new
+    tensors[f"{head}{token}base_layer.weight" if token else f"{head}weight"] = new
+    if token:
+        tensors[f"{head}{token}trainable_tokens_delta"] = tensors[f"{prefix}{token}trainable_tokens_delta"]
+    write_safetensors(folder / TENSORS, tensors)
+    other = other.with_weights(other.weights | {"wte.weight": np.zeros_like(other.weights["wte.weight"])})
+    peft = PeftModel.from_pretrained(other, folder)
+    assert np.allclose(packed_logits(peft)[:, : EXPECTED[name].shape[1]], EXPECTED[name], atol=1e-4)
+
+
 def test_lora_on_wte_of_a_configuration_without_targets_is_read(tmp_path):
     folder = shutil.copytree(REFERENCE / "converted" / "wte", tmp_path / "wte")
     config = read_json(folder / CONFIG)

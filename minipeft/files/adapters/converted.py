@@ -23,6 +23,7 @@ KINDS = {
     "lora_bias": bool | None,
     "trainable_token_indices": tuple[int, ...] | dict[str, tuple[int, ...]] | None,
 }
+EMBEDDINGS = ("wte.weight", "lm_head.weight")
 ROWS = "wte.token_adapter.trainable_tokens_delta"  # (n, C), whole rows in spite of the name
 A, B = "wte.lora_embedding_A", "wte.lora_embedding_B"  # (R, V), (C, R)
 
@@ -35,12 +36,18 @@ def converted(stored, config, model, path):
     if config.get("peft_type") != "LORA":
         return stored, config
     check_kinds(config, KINDS, path)
+    stored = with_plain_embeddings(stored)
     if config.get("lora_bias"):
         stored, config = with_biases(stored, config, model, path)
     wte = to_host(dequantized(model.weights["wte.weight"]))
     if config.get("trainable_token_indices"):
-        rows = token_rows(stored, config["trainable_token_indices"], wte, path)
-        stored = {key: a for key, a in stored.items() if key != ROWS} | {"wte.weight": rows}
+        at, rows = token_rows(stored, config["trainable_token_indices"], wte, path)
+        there = {key: stored[key].copy() for key in EMBEDDINGS if key in stored}
+        there = there or {"wte.weight": wte.copy()}
+        check_tensors(there, dict.fromkeys(there, wte.shape), path)
+        for embedding in there.values():
+            embedding[at] = rows
+        stored = {key: a for key, a in stored.items() if key != ROWS} | there
         config = config | {"trainable_token_indices": None}
     if A in stored:
         change = embedding_update(stored, config, wte, path)
@@ -51,6 +58,20 @@ def converted(stored, config, model, path):
         if isinstance(targets := config.get("target_modules"), list):
             config = config | {"target_modules": [t for t in targets if not matches("wte", [t])]}
     return stored, config
+
+
+def with_plain_embeddings(stored):
+    """PEFT writes the embeddings of a resized vocabulary, too: from below what acts on them, and of the head."""
+    plain = {}
+    for key, a in stored.items():
+        module, _, below = key.partition(".")
+        if module in ("wte", "lm_head") and below in ("base_layer.weight", "token_adapter.base_layer.weight"):
+            key = f"{module}.weight"
+        plain[key] = a
+    head = ROWS.replace("wte", "lm_head")
+    if np.array_equal(plain.get(head), plain.get(ROWS)):  # a tied head's rows are the embedding's
+        plain.pop(head, None)
+    return plain
 
 
 def scaling(config, name, path):
@@ -77,19 +98,15 @@ def with_biases(stored, config, model, path):
 
 
 def token_rows(stored, indices, wte, path):
-    """wte with the file's rows in it."""
+    """The numbers of the tokens that were trained, and their rows."""
     if isinstance(indices, dict):
         if set(indices) != {"wte"}:
             raise InputError(f"{path}: trainable_token_indices of {', '.join(indices)}: only wte has tokens")
         indices = indices["wte"]
-    if "wte.weight" in stored:
-        raise InputError(f"{path}: trainable_token_indices, and wte.weight beside them: which one is meant?")
     check_tensors({k: a for k, a in stored.items() if k == ROWS}, {ROWS: (len(indices), wte.shape[1])}, path)
     if unknown := [i for i in indices if not 0 <= i < len(wte)]:
         raise InputError(f"{path}: trainable_token_indices: {unknown[0]} is not in 0 ... {len(wte) - 1}")
-    wte = wte.copy()
-    wte[list(indices)] = stored[ROWS]
-    return wte
+    return list(indices), stored[ROWS]
 
 
 def embedding_update(stored, config, wte, path):
