@@ -61,7 +61,7 @@ def converted(stored, config, model, path):
 
 
 def with_plain_embeddings(stored):
-    """PEFT writes the embeddings of a resized vocabulary, too: from below what acts on them, and of the head."""
+    """A resized vocabulary is in the file, too: embedding and head, below the names of what acts on them."""
     plain = {}
     for key, a in stored.items():
         module, _, below = key.partition(".")
