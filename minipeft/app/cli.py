@@ -544,13 +544,15 @@ def server_options(p):
 def prompt_options(p):
     """The prompts, and beam search."""
     p.add_argument("prompt", nargs="*", help="text to continue; without one, lines of standard input")
-    p.add_argument("--beams", dest="num_beams", type=int, default=1, help="beam search with so many beams")
+    p.add_argument(
+        "--beams", dest="num_beams", type=positive, default=1, help="beam search with so many beams"
+    )
     p.add_argument("--length-penalty", type=finite, default=1.0, help="of beam search")
 
 
 def decoding_options(p):
     """How to choose each token."""
-    p.add_argument("--max-new-tokens", type=int, default=60, help="tokens to add at most")
+    p.add_argument("--max-new-tokens", type=positive, default=60, help="tokens to add at most")
     p.add_argument(
         "--sample", dest="do_sample", action="store_true", help="sample instead of taking the likeliest token"
     )

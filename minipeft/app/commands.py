@@ -129,6 +129,8 @@ def evaluate_command(args):
     task = chosen_task(args)
     if not split_rows(task, "validation") and not split_rows(task, "test"):
         raise InputError("there are no rows to evaluate on: give --data, --eval or --test")
+    if args.baseline and args.adapter:
+        raise InputError("--baseline needs no model: leave out --adapter")
     if args.baseline:
         result = measure_baseline(task, args.baseline)
     else:
