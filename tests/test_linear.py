@@ -161,6 +161,14 @@ def test_a_pattern_of_five_repeats_stands_for_the_end_of_a_name():
     assert by_pattern("h.0.attn.c_attn", {"c_proj|attn": 3, "c_attn": 4}, 1) == 4
 
 
+def test_of_two_patterns_that_fit_the_first_counts_and_it_is_the_first_in_a_file_too():
+    assert by_pattern("h.0.mlp.c_proj", {"c_proj": 1, "mlp.c_proj": 9}, 5) == 1
+    with pytest.raises(
+        InputError, match=r"'mlp\.c_proj' and 'c_proj' fit h\.0\.mlp\.c_proj, and a file would"
+    ):
+        by_pattern("h.0.mlp.c_proj", {"mlp.c_proj": 9, "c_proj": 1}, 5)
+
+
 def test_dora_computes_its_norms_once_per_step(monkeypatch):
     monkeypatch.setenv("MINIPEFT_THREADS", "3")
     calls, norms = [], DoRA.norms

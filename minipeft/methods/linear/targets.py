@@ -60,11 +60,17 @@ def by_pattern(name, patterns, default):
     """The value in `patterns` whose key fits the layer `name`, the first one that does; else `default`.
 
     A key is a regular expression for the whole name, or for its end after a dot. It sees the name that PEFT
-    sees, "transformer.h.0.attn.c_attn". No two keys should fit one layer: a file sorts the keys (PEFT's do,
-    too), and then another one may be the first.
+    sees, "transformer.h.0.attn.c_attn". A file sorts the keys (PEFT's do, too): raises InputError where
+    another one would then be the first.
     """
-    found = (value for key, value in patterns.items() if fits(key, f"transformer.{name}", end=True))
-    return next(found, default)
+    found = {key: value for key, value in patterns.items() if fits(key, f"transformer.{name}", end=True)}
+    first, *others = found or [None]
+    if others and found[min(found)] != found[first]:
+        raise InputError(
+            f"the patterns {first!r} and {min(found)!r} fit {name}, and a file would sort them: write "
+            "them so that one fits"
+        )
+    return found.get(first, default)
 
 
 @lru_cache(maxsize=1 << 16)
