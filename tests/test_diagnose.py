@@ -133,7 +133,7 @@ def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
 """
     code = code.replace("lr * V", "lr * m") if corrected == "v" else code.replace("sqrt(V)", "sqrt(v)")
     said = answered("17", "import numpy as np" + code).lines
-    assert said[0] == "right: m, v, the move at g = 0" and len(said) == 3, said
+    assert said[0] == "right: m, v, the move at g = 0, m at step 2, v at step 2" and len(said) == 3, said
     assert f"{other} is not corrected, and {corrected} is: without decay" in said[1]
     assert said[2].endswith(f"what is {other} after it?")
 

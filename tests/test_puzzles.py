@@ -235,6 +235,13 @@ def test_a_blind_check_does_not_see_it_and_the_stored_one_does(name):
         "x = 1\n": "neither `model` nor `batch`",
         "def batch(:\n": "line 1 is not Python",
         "def batch():\n    return undefined\n": "NameError",
+        "exit()\n": "SystemExit",
+        "from minipeft import *\nTEXTS = [[([3, 1, 4], [1, 5, 9, 2])]]\n\n\ndef batch():\n"
+        "    return pack(TEXTS.pop())\n": "called again, it raises IndexError",
+        "from minipeft import *\n\n\ndef model():\n    return PeftModel(GPT2.random(GPT2Config("
+        "vocab_size=23, n_positions=24, n_embd=12, n_layer=1, n_head=3), dtype='float64'))\n": (
+            "nothing trains in this model"
+        ),
         "from minipeft import *\n\n\ndef model():\n    m = PeftModel(GPT2.random(GPT2Config(vocab_size=23, "
         "n_positions=24, n_embd=12, n_layer=1, n_head=3), dtype='float64'), LoRA(r=2))\n"
         "    right = m.loss\n    m.loss = lambda batch: 2 * right(batch)\n    return m\n": "fails, too",

@@ -39,7 +39,7 @@ def check_command(args):
 def path_of(exercise, said):
     """The learner's file: the path itself, or the exercise's, here or in the folder `exercises`."""
     said, here = Path(said), Path(f"{exercise.name}.py")
-    if said.suffix == ".py" and said.parent != Path():
+    if said.suffix == ".py" and (said.is_file() or said.parent != Path()):
         return said
     return here if here.is_file() else FOLDER / here
 
@@ -62,7 +62,7 @@ def watch(exercise, path, wait=time.sleep):
     seen = None
     while True:
         changed = path.stat().st_mtime_ns if path.is_file() else 0
-        if changed != seen:
+        if changed != seen and (changed or seen is None):  # an editor may put a new file in its place
             seen = changed
             if check_once(exercise, path) == 0:
                 return 0

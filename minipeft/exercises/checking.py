@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..gradcheck import TOLERANCE, check_array
 from . import files
 from .diagnose import diagnose, picture
-from .exercise import in_letters, shapes
+from .exercise import WITHOUT_THE_LAST, in_letters, shapes
 from .features import Seen, close
 from .named import find
 from .own import look_at_own
@@ -76,11 +76,29 @@ def looked_at(exercise, functions, seeds=PROBES):
     """Lines on functions that are right in all. Raises Told, with the cause, where they are not."""
     probes = [exercise.truth(exercise.draw(seed)) for seed in seeds]
     results = [run(exercise, functions, v, quiet=k > 0) for k, v in enumerate(probes)]
-    return judged(exercise, functions, probes, results)
+    lines = judged(exercise, functions, probes, results)
+    other = exercise.truth(exercise.draw(WITHOUT_THE_LAST))
+    compared(exercise, functions, [other], [run(exercise, functions, other)])
+    return lines
 
 
 def judged(exercise, functions, probes, results):
     """The same, of what the functions gave on each probe."""
+    right = compared(exercise, functions, probes, results)
+    lines = [f"right: {', '.join(right)}, on {len(probes)} probes."]
+    if exercise.of:
+        worst = max(differences(exercise, functions, probes[0], name) for name in exercise.of)
+        if worst > TOLERANCE:
+            raise Told(
+                f"the derivative by differences is another: relative error {worst:.2g}.",
+                "Does your forward give the same numbers in each call?",
+            )
+        lines.append(f"Differences of your own forward agree: worst relative error {worst:.0e}.")
+    return lines
+
+
+def compared(exercise, functions, probes, results):
+    """The names of the results, all of them right. Raises Told, with the cause, where one is not."""
     wrong = {}
     for name in shapes(exercise.outputs):
         yours, true = [r[name] for r in results], [v.true[name] for v in probes]
@@ -92,16 +110,7 @@ def judged(exercise, functions, probes, results):
     right = [name for name in shapes(exercise.outputs) if name not in wrong]
     if wrong:
         raise Told(*told_of(exercise, functions, forward or wrong, right))
-    lines = [f"right: {', '.join(right)}, on {len(probes)} probes."]
-    if exercise.of:
-        worst = max(differences(exercise, functions, probes[0], name) for name in exercise.of)
-        if worst > TOLERANCE:
-            raise Told(
-                f"the derivative by differences is another: relative error {worst:.2g}.",
-                "Does your forward give the same numbers in each call?",
-            )
-        lines.append(f"Differences of your own forward agree: worst relative error {worst:.0e}.")
-    return lines
+    return right
 
 
 def well_formed(name, value, v):
@@ -158,6 +167,9 @@ def differences(exercise, functions, v, name, gradient=None, elements=None):
 
     def loss():
         outputs = run(exercise, functions, moving, until=exercise.upstream)
+        for y, dy in exercise.upstream.items():
+            if outputs[y].shape != np.shape(getattr(v, dy)):
+                raise Told(f"called again, {y} has another shape.", "What does the first call leave behind?")
         return sum(float((outputs[y] * getattr(v, dy)).sum()) for y, dy in exercise.upstream.items())
 
     gradient = v.true[name] if gradient is None else gradient

@@ -69,5 +69,12 @@ def picture(seen):
         lines += ["".join(" ." if ok else " x" for ok in row) for row in np.atleast_2d(right)]
     for index in np.argwhere(~right)[: 2 if right.any() else 3]:
         at = tuple(int(i) for i in index)
-        lines.append(f"[{', '.join(map(str, at))}]  yours {g[at]:8.4f}   true {t[at]:8.4f}")
+        yours, true = apart(g[at], t[at])
+        lines.append(f"[{', '.join(map(str, at))}]  yours {yours:>8}   true {true:>8}")
     return lines
+
+
+def apart(a, b):
+    """Two numbers with four digits behind the point, or as many as it takes to tell them apart."""
+    pairs = [(f"{a:.{n}f}", f"{b:.{n}f}") for n in (4, 7, 10, 13)]
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+WITHOUT_THE_LAST = 3  # the seed of a probe in which the last token of all does not occur
+
 
 class Call(NamedTuple):
     """One call of a learner's function.
@@ -96,7 +98,7 @@ class Exercise:
         """Numbers to try it on: a namespace of inputs and sizes, in float64, read-only but for `writable`."""
         rng = np.random.default_rng([int(self.number), seed])
         sizes = self.sizes(rng)
-        v = SimpleNamespace(sizes=sizes, **{k: n for k, n in sizes.items() if k.isidentifier()})
+        v = SimpleNamespace(seed=seed, sizes=sizes, **{k: n for k, n in sizes.items() if k.isidentifier()})
         for name, letters in shapes(self.inputs).items():
             setattr(v, name, rng.standard_normal([sizes[letter] for letter in letters]))
         self.prepare(v, rng)

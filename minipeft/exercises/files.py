@@ -14,11 +14,19 @@ def solution(exercise):
     return SOLUTIONS / f"{exercise.name}.py"
 
 
+def read_source(path):
+    """A file's text, as Python reads it. Raises InputError where it is not UTF-8."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8: save it as UTF-8 ({error.reason})") from None
+
+
 def first_line(path):
     """The first line of a file's docstring; "" without one. Raises InputError without the file."""
     if not Path(path).is_file():
         raise InputError(f"{path} is not there: `minipeft check --copy exercises` writes the files")
-    text = Path(path).read_text(encoding="utf-8")
+    text = read_source(path)
     lines = (line.strip().strip('r"') for line in text.splitlines())
     return next(filter(None, lines), "")
 

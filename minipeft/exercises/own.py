@@ -65,7 +65,10 @@ def looked_at(Mine):
     peft = PeftModel(model, Mine())
     keep_x(peft.method)
     if not peft.trainable:
-        raise Told("nothing trains.", "What does init return?")
+        raise Told("nothing trains.", f"What does {'optimizer_changes' if peft.tensors else 'init'} return?")
+    again = PeftModel(model, Mine()).tensors
+    if any(not np.array_equal(t, again[name]) for name, t in peft.tensors.items()):
+        raise Told("two models of one seed begin differently.", "Is it the rng of `init` that draws?")
     count = sum(p.size for p in peft.trainable.values())
     begins = float(peft.loss(batch))
     unchanged = bool(np.isclose(begins, PeftModel(model, Method()).loss(batch), rtol=1e-12))
@@ -93,6 +96,8 @@ def looked_at(Mine):
             "the gradients of your tensors are right, and of what trains below your layers wrong.",
             "Which dy and which dx do you return?",
         )
+    looks_back_alone(peft)
+    in_float32(Mine, config, batch)
     optimizer = AdamW(RATE, weight_decay=0.0)
     for _ in range(STEPS):
         optimizer.step(peft.trainable, peft.loss_and_grads(batch)[1])
@@ -116,6 +121,30 @@ def passes_on(peft, model):
     for name, tensor in peft.tensors.items():
         both.tensors[name][...] = tensor
     return both
+
+
+def looks_back_alone(peft):
+    """Raise Told where an output depends on a later token, or on another sequence of the batch."""
+    kept = {name: p.copy() for name, p in peft.trainable.items()}
+    rng = np.random.default_rng(0)
+    for p in peft.trainable.values():
+        p += 0.3 * rng.standard_normal(p.shape)
+    one, other = [1, 2, 3, 4, 5], [6, 7, 8]
+    together, alone = peft.logits([one, other]), [peft.logits([ids])[0] for ids in (one, other)]
+    changed = peft.logits([[*one[:-1], 9]])[0]
+    for name, p in peft.trainable.items():
+        p[...] = kept[name]
+    if not np.allclose(changed[:-1], alone[0][:-1], rtol=1e-9, atol=1e-9):
+        raise Told("an output changes with a token that comes after it.", "Which rows does `linear` mix?")
+    if not all(np.allclose(a, b, rtol=1e-9, atol=1e-9) for a, b in zip(together, alone, strict=True)):
+        raise Told("an output changes with the other texts of its batch.", "Which rows does `linear` mix?")
+
+
+def in_float32(Mine, config, batch):
+    """Raise Told where a model in float32 has gradients in another type."""
+    _, grads = PeftModel(GPT2.random(config), Mine()).loss_and_grads(batch)
+    if wide := [f"{name} is {g.dtype}" for name, g in grads.items() if g.dtype != np.float32]:
+        raise Told(f"in a float32 model the gradient of {wide[0]}.", "Which array or number is float64?")
 
 
 def keep_x(method):

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from .exercise import Call, in_letters, shapes
+from .files import read_source
 
 
 class Told(Exception):
@@ -32,15 +33,20 @@ def load(path):
     spec = importlib.util.spec_from_file_location(f"exercise_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    sys.modules[spec.name] = module  # where a dataclass looks for what its annotations name
+    sys.path.insert(0, str(path.parent))  # for what the file imports from beside it
     try:
-        source = path.read_text(encoding="utf-8")
+        source = read_source(path)
         exec(compile(source, str(path), "exec"), module.__dict__)  # not from a cache: files change fast
     except SyntaxError as error:
         raise Told(f"line {error.lineno} is not Python: {error.msg}") from None
-    except Exception as error:
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
         raise Told(*explained(error, None, None)) from None
     finally:
         sys.dont_write_bytecode = written
+        sys.path.remove(str(path.parent))
     return module
 
 
@@ -63,13 +69,17 @@ def run(exercise, functions, v, until=(), quiet=True):
 def called(exercise, functions, v, call, quiet):
     """What one call returned. Raises Told where it raised, or changed an input."""
     before = {name: a.copy() for name in exercise.writable if (a := getattr(v, name)) is not None}
+    arguments = given(exercise, v, call.arguments)
+    lists = [(a, [*a]) for a in arguments if isinstance(a, list) and not any(map(np.ndim, a))]
     try:
         with np.errstate(all="ignore"), redirect_stdout(io.StringIO()) if quiet else nullcontext():
-            answer = getattr(functions, call.function)(*given(exercise, v, call.arguments))
+            answer = getattr(functions, call.function)(*arguments)
     except NotImplementedError:
         raise Told(f"{call.function} is still to be written.") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Told(*explained(error, exercise, v)) from None
+    if changed := [kept for a, kept in lists if a != kept]:
+        raise Told(f"{call.function} leaves the list {changed[0]} changed.", "Who else still reads it?")
     for name, kept in before.items():
         if not np.array_equal(getattr(v, name), kept):
             raise Told(
@@ -85,10 +95,16 @@ def given(exercise, v, arguments):
 
 
 def read_only(a):
-    """An array as a view that cannot be written to; anything else as it is."""
+    """An array as a view that cannot be written to; so are those in a list, a tuple, a dict (a cache)."""
     if isinstance(a, np.ndarray):
         a = a.view()
         a.setflags(write=False)
+    elif isinstance(a, tuple) and hasattr(a, "_fields"):
+        return type(a)(*map(read_only, a))
+    elif isinstance(a, tuple | list):
+        return type(a)(map(read_only, a))
+    elif isinstance(a, dict):
+        return {key: read_only(each) for key, each in a.items()}
     return a
 
 
@@ -144,7 +160,7 @@ def namespace(*sources):
 def explained(error, exercise, v):
     """Lines that say what an exception means: where it was raised, and shapes as letters."""
     frames = list(traceback.walk_tb(error.__traceback__))
-    own = [(f, n) for f, n in frames if not f.f_globals.get("__name__", "").startswith(("minipeft", "numpy"))]
+    own = [(f, n) for f, n in frames if is_the_learners(f.f_globals.get("__name__", ""))]
     if not own:  # the call itself did not fit: a missing argument
         return [f"{type(error).__name__}: {error}"]
     frame, number = own[-1]
@@ -155,6 +171,12 @@ def explained(error, exercise, v):
     if exercise is None:
         return [where, f"{type(error).__name__}: {error}"]
     return [where, *(mismatch(text, frame, exercise, v) or [f"{type(error).__name__}: {lettered(error, v)}"])]
+
+
+def is_the_learners(module):
+    """Is the module of this name neither ours, nor NumPy's, nor Python's?"""
+    top = module.partition(".")[0]
+    return top not in ("minipeft", "numpy") and top not in sys.stdlib_module_names
 
 
 def mismatch(text, frame, exercise, v):

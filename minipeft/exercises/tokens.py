@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import ops
-from .exercise import Call, Exercise, Wrong, different
+from .exercise import WITHOUT_THE_LAST, Call, Exercise, Wrong, different
 
 WEIGHT = frozenset({"weight"})
 
@@ -24,7 +24,8 @@ def loss_reference(v):
 
 def loss_prepare(v, rng):
     """Labels, two of them equal; dloss is not 1."""
-    v.labels = rng.permutation(v.V)[: v.M] if v.M <= v.V else rng.integers(v.V, size=v.M)
+    V = v.V - (v.seed == WITHOUT_THE_LAST)
+    v.labels = rng.permutation(V)[: v.M] if v.M <= V else rng.integers(V, size=v.M)
     v.labels[1] = v.labels[2]
     v.dloss = round(float(rng.uniform(0.3, 0.8)), 2)
 
@@ -95,8 +96,12 @@ def embedding_reference(v):
 
 
 def ids_prepare(v, rng):
-    """ids: one token three times, one twice; the first and the last of the table among them, but not all."""
-    first, second, third = rng.permutation([0, rng.integers(1, v.V - 1), v.V - 1])
+    """ids: one token three times, one twice; the first and the last of the table among them, but not all.
+
+    In one probe the last is not there: the largest id does not say how large the table is.
+    """
+    last = v.V - 1 - (v.seed == WITHOUT_THE_LAST)
+    first, second, third = rng.permutation([0, rng.integers(1, last), last])
     ids = np.array([first, second, first, third, second, first, *rng.permutation([first, third])])
     v.ids = ids[: v.N]
 

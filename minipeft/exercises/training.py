@@ -111,11 +111,8 @@ def adamw_reference(v):
 def adamw_prepare(v, rng):
     """Rates that are not round; betas apart."""
     v.lr, v.wd = round(float(rng.uniform(0.05, 0.2)), 3), round(float(rng.uniform(0.1, 0.4)), 3)
-    v.b1, v.b2, v.eps = (
-        round(float(rng.uniform(0.8, 0.92)), 3),
-        round(float(rng.uniform(0.98, 0.999)), 4),
-        1e-8,
-    )
+    v.b1, v.b2 = round(float(rng.uniform(0.8, 0.92)), 3), round(float(rng.uniform(0.98, 0.999)), 4)
+    v.eps = 1e-8 * round(float(rng.uniform(1.5, 4)), 1)
 
 
 def move(v, which, corrected="mv", coupled=False, eps_inside=False, first=1, decay="lr", power=2, swap=False,
@@ -163,8 +160,8 @@ FIRST_V = "The first step should be about lr, whatever the gradient's size: what
 ADAMW = Exercise(
     "17_adamw", "AdamW, one step", 2, 20, (), "minipeft/optim.py AdamW", ("adamw",),
     inputs="p (I, O), g1 (I, O), g2 (I, O)",
-    outputs="m (I, O), v (I, O), m at step 2 (I, O), v at step 2 (I, O), the move at step 1 (I, O), "
-            "the move at step 2 (I, O), the move at g = 0 (I, O), the move at tiny g (I, O)",
+    outputs="m (I, O), v (I, O), the move at step 1 (I, O), the move at step 2 (I, O), "
+            "the move at g = 0 (I, O), the move at tiny g (I, O), m at step 2 (I, O), v at step 2 (I, O)",
     sizes=different("IO", 3), prepare=adamw_prepare, calls=adamw_calls, reference=adamw_reference,
     constants=("lr", "wd", "b1", "b2"),
     wrong=(

@@ -11,11 +11,12 @@ TOTAL = "N + S P"
 
 
 def rows_sizes(rng):
-    """P virtual rows, S = 3 sequences or more, of unlike lengths; N rows of text in all."""
+    """P virtual rows, S = 3 sequences or more, two of them equally long; N rows of text in all."""
     draw = different("PCS", 2, 6)
     while True:
         sizes = draw(rng)
-        lengths = tuple(int(n) for n in rng.permutation(np.arange(1, 3 + sizes["S"]))[: sizes["S"]])
+        drawn = rng.permutation(np.arange(1, 3 + sizes["S"]))[: sizes["S"] - 1]
+        lengths = tuple(int(n) for n in [*drawn, drawn[0]])
         sizes |= {"N": sum(lengths), TOTAL: sum(lengths) + sizes["S"] * sizes["P"], "lengths": lengths}
         numbers = [n for key, n in sizes.items() if key != "lengths"]
         if len(set(numbers)) == len(numbers) and sizes["S"] > 2:

@@ -120,7 +120,12 @@ def try_file(one, path):
         with planted(place(one.where), changed(one)):
             wrong = checked(parts)
     except Exception as error:  # whatever a changed line can raise
-        return True, f"found: with the bug it raises {type(error).__name__}: {error}"
+        raised = f"{type(error).__name__}: {error}"
+        try:
+            checked(parts)
+        except Exception:
+            return False, f"called again, it raises {raised}, without the bug, too."
+        return True, f"found: with the bug it raises {raised}"
     worst = max(wrong, key=wrong.get)
     if wrong[worst] < WRONG:
         return False, f"not found: all {len(wrong)} tensors are right, the worst to {wrong[worst]:.1e}."
@@ -128,5 +133,8 @@ def try_file(one, path):
 
 
 def checked(parts):
-    """{tensor: error} of the file's own model and batch, made anew."""
-    return gradcheck(parts["model"](), parts["batch"](), elements=0)
+    """{tensor: error} of the file's own model and batch, made anew. Raises Told where nothing trains."""
+    errors = gradcheck(parts["model"](), parts["batch"](), elements=0)
+    if not errors:
+        raise Told("nothing trains in this model.")
+    return errors
