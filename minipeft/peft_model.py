@@ -35,6 +35,10 @@ class PeftModel:
     """
 
     def __init__(self, model, methods=(), seed=0, adapter_name="default"):
+        if isinstance(model, PeftModel) or not hasattr(model, "with_weights"):
+            raise InputError(
+                f"want a GPT2, not {type(model).__name__}: several methods are a list, or add_adapter's"
+            )
         self.model, self.config, self.tokenizer = model, model.config, model.tokenizer
         self.adapters, self._disabled = {}, 0  # in how many `disable_adapter` blocks we are
         self._stands_alone = False  # did the adapter bring a part of the base with it?
@@ -84,7 +88,9 @@ class PeftModel:
 
     def set_adapter(self, adapter_name):
         """Make this adapter the active one: it generates, is evaluated, trained, saved and merged."""
-        self._show(self.adapter(adapter_name))
+        adapter = self.adapter(adapter_name)
+        if not self._disabled:  # else it is shown when the block ends
+            self._show(adapter)
         self.active_adapter = adapter_name
 
     def delete_adapter(self, adapter_name):
@@ -286,7 +292,9 @@ class PeftModel:
 
     def loss(self, batch):
         """The mean loss over the batch's labelled tokens, as a float, without gradients or dropout."""
-        return -float(self.scores(batch)[0].mean(dtype="float64"))
+        logprob, _ = self.scores(batch)
+        check_labelled(len(logprob))
+        return -float(logprob.mean(dtype="float64"))
 
     @property
     def num_shards(self):

@@ -18,7 +18,7 @@ from .errors import InputError, SettingError, check_choice, counted
 from .files.json_files import as_json, atomic, clear_errors, write_json
 from .files.run_folder import run_folder
 from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
-from .peft_model import check_labelled
+from .peft_model import PeftModel, check_labelled
 from .resuming.state import SavedRun, read_every, same_run
 from .resuming.stopping import StopAsked, stop_asked
 from .settings import check_fields, check_range
@@ -149,6 +149,8 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     and where nothing can be written any more: what was written last is whole.
     """
     s = Training(**settings)
+    if not hasattr(model, "trainable"):
+        raise InputError("nothing trains: put a method on the model, PeftModel(model, minipeft.LoRA())")
     pairs, too_long = load_pairs(data, model, s.on_long)
     held_out = load_pairs(eval_data, model, s.on_long)[0] if eval_data is not None else None
     s.check_evaluations(held_out)
@@ -308,6 +310,8 @@ def evaluate(model, data, batch_size=16, on_long="refuse", ranks=None):
     ranks: all of them call this, the batches are dealt out, and each gets the numbers of all; None: there are
     no others. Raises InputError where there is no such token, and where the loss is no finite number.
     """
+    if not hasattr(model, "scores"):  # the base, as it is
+        model = PeftModel(model)
     pairs, ranks = load_pairs(data, model, on_long)[0], ranks or ALONE
     with no_warnings():
         own = islice(batches(pairs, batch_size), ranks.rank, None, ranks.size)

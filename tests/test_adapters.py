@@ -194,3 +194,20 @@ def test_a_base_that_is_given_up_has_what_trains_in_it_once():
         losses.append([row["loss"] for row in history.steps])
         assert (snapshot(model.weights) == before) != give_up
     assert losses[0] == losses[1]
+
+
+def test_an_adapter_that_is_set_while_all_are_disabled_is_active_afterwards():
+    peft = model_with(a=LoRA(r=2), b=LoRA(r=2))
+    peft.set_adapter("b")
+    b, base = logits(peft), logits(peft.model)
+    peft.set_adapter("a")
+    with peft.disable_adapter():
+        peft.set_adapter("b")
+        assert np.array_equal(logits(peft), base)
+    assert peft.active_adapter == "b" and np.array_equal(logits(peft), b)
+
+
+@pytest.mark.parametrize("base", ["gpt2", PeftModel(small_model())])
+def test_methods_are_put_on_a_gpt2(base):
+    with pytest.raises(InputError, match="want a GPT2, not "):
+        PeftModel(base, LoRA())

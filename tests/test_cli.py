@@ -389,6 +389,8 @@ BAD = {  # arguments, with {} for the folder: what standard error must say
     "train --model {} --train {}/train.jsonl --schedule up": "--schedule: 'up' is not known: choose from",
     "train --model {} --train {}/train.jsonl --batch-size 0": "--batch-size must be 1 or more",
     "train --model nowhere": "nowhere: no such folder",
+    "train --model {} --method json:JSONDecoder": "register takes a class made from minipeft.Method",
+    "train --train {}/train.jsonl --metric bleu": "a metric needs rows to score: give --eval or --test",
     "train --model {} --student-layers 1": "--student-layers needs --teacher",
     "train --model {} --temperature 3": "--temperature needs --teacher",
     "train --model {} --distill-weight 0.5": "--distill-weight needs --teacher",

@@ -282,6 +282,12 @@ def test_an_epoch_reads_every_row_once(rows, batch, epochs, steps):
     assert len(read) == epochs * rows and np.bincount(read).max() == np.ceil(epochs)
 
 
+def test_a_plain_model_is_evaluated_and_has_nothing_to_train():
+    assert evaluate(small_model(), PAIRS) == evaluate(PeftModel(small_model()), PAIRS)
+    with pytest.raises(InputError, match="put a method on the model"):
+        train(small_model(), PAIRS)
+
+
 def test_a_model_in_which_nothing_trains_is_refused():
     with pytest.raises(InputError, match="nothing trains"):
         train(PeftModel(small_model()), PAIRS, progress=False)

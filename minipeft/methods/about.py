@@ -63,7 +63,8 @@ def register(cls):
     """
     if not (isinstance(cls, type) and issubclass(cls, Method)):
         raise InputError(f"register takes a class made from minipeft.Method, not {cls!r}")
-    if get_annotations(cls) and "__dataclass_fields__" not in vars(cls):
+    own = {"__init__"} & vars(cls).keys() or get_annotations(cls)
+    if own and "__dataclass_fields__" not in vars(cls):
         raise InputError(f"{cls.__name__} has settings: write @dataclass above the class")
     check_pairs(cls)
     if "about" not in vars(cls):

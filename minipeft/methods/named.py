@@ -6,7 +6,7 @@ from dataclasses import fields
 from importlib import import_module
 
 from ..errors import InputError, choose_from
-from . import METHODS, register
+from . import METHODS, Method, register
 from .about import is_registered
 
 
@@ -28,7 +28,8 @@ def method_class(name):
         raise InputError(f"{name}: cannot import {module}: {type(error).__name__}: {error}") from None
     if found is None:
         raise InputError(f"{name}: there is no {attribute} in {module}")
-    return found if isinstance(found, type) and is_registered(found) else register(found)
+    known = isinstance(found, type) and issubclass(found, Method) and is_registered(found)
+    return found if known else register(found)
 
 
 def make_method(name, settings=()):
@@ -55,7 +56,7 @@ def parse_value(text, default, what):
     Where there is no number to go by, JSON is read as JSON ({"c_fc": 4}), none as None, all else as text.
     """
     if isinstance(default, tuple):
-        return text if text == "all-linear" else tuple(text.split(","))
+        return text if text == "all-linear" else tuple(part.strip() for part in text.split(","))
     try:
         value = json.loads(text.lower() if text.lower() in ("true", "false") else text)
     except json.JSONDecodeError:

@@ -37,6 +37,8 @@ class OwnData:
         if test is None:
             held_out, scored = self.parted(held_out, evaluation)
         scored = [row for row in scored if "completion" in row]
+        if metric and not (evaluation or test) and any("completion" in row for row in learnt):
+            raise InputError("a metric needs rows to score: give --eval or --test")
         if metric and not scored:
             raise InputError(f"{test or evaluation or train}: no row with a completion to score by {metric}")
         for row in scored:
