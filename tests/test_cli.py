@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -169,6 +170,18 @@ def test_a_student_learns_from_a_teacher(folder, tmp_path, capsys):
     assert result_of(capsys, *command)["eval_loss"] == pytest.approx(result["eval_loss"])
     assert GPT2.from_pretrained(out / "student").config.n_layer == 1
     result_of(capsys, *common, "--teacher", teacher, "--method", "bitfit", "--out", tmp_path / "same_size")
+
+
+def test_an_adapter_of_another_base_is_said(folder, tmp_path, capsys):
+    adapter = shutil.copytree(folder / "low_rank", tmp_path / "adapter")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    stated = {str(folder): 0, f"elsewhere/{folder.name}": 0, f"random:{folder}": 1, "gpt2": 1}
+    for name, said in stated.items():
+        config["base_model_name_or_path"] = name
+        (adapter / "adapter_config.json").write_text(json.dumps(config))
+        for command in (["evaluate", "--data", folder / "eval.jsonl"], ["generate", "x"]):
+            code, _, err = call(capsys, *command, "--model", folder, "--adapter", adapter, "--quiet")
+            assert code == 0 and err.count(f"was trained on {name}, and this base is") == said
 
 
 def test_several_prompts_come_from_standard_input(folder, capsys, monkeypatch):

@@ -31,7 +31,7 @@ from ..train import Training
 from . import catalogue, info
 from . import pretrain as pretraining
 from .chat import Chat
-from .named_adapters import generate_under, load_named, named_folders
+from .named_adapters import generate_under, load_named, named_folders, note_another_base
 from .runs import measure, measure_baseline, measure_few_shot, train_and_measure
 
 DEFAULT_TASK = "data-to-text"
@@ -168,6 +168,7 @@ def generate_command(args):
     if more or alone[1] is None:
         peft = load_named(peft, folders)
     else:  # it may bring a part of the base
+        note_another_base(peft, alone[1])
         peft = PeftModel.from_pretrained(peft, alone[1], alone[0])
     prompts = args.prompt or typed_prompts()
     if not prompts:
@@ -437,7 +438,11 @@ def load_base(args, dtype="float32"):
 def load_with_adapter(args):
     """The model of --model, with the adapter of --adapter if there is one."""
     model = load_base(args)
-    return PeftModel.from_pretrained(model, args.adapter) if args.adapter else PeftModel(model)
+    if not args.adapter:
+        return PeftModel(model)
+    peft = PeftModel.from_pretrained(model, args.adapter)
+    note_another_base(model, args.adapter)
+    return peft
 
 
 def generation_settings(args):

@@ -1,8 +1,10 @@
 """Adapters as the command line names them: "runs/food", "food=runs/food", or "none", the base."""
 
+import sys
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, shortened
+from ..files.json_files import read_object
 from ..mixed_model import changes_base
 from ..peft_model import PeftModel
 
@@ -52,7 +54,21 @@ def load_named(model, folders, base_name=NONE):
     for name, folder in folders.items():
         if folder is not None:
             peft.load_adapter(folder, name)
+            note_another_base(model, folder)
     return peft
+
+
+def note_another_base(model, folder):
+    """Say on standard error where the adapter's folder names another base than this one."""
+    path = Path(folder) / "adapter_config.json"
+    stated = read_object(path).get("base_model_name_or_path") if path.is_file() else None
+    last = lambda name: (str(name).startswith("random:"), Path(str(name)).name)
+    if stated and model.name and last(stated) != last(model.name):
+        print(
+            f"minipeft: {folder} was trained on {shortened(stated)}, and this base is {model.name}: is it "
+            "the same? --model says which to take",
+            file=sys.stderr,
+        )
 
 
 def generate_under(peft, names, prompts, **options):
