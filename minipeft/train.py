@@ -15,6 +15,7 @@ import numpy as np
 from .backend import to_host, xp_of
 from .data.batches import ON_LONG, batches, load_pairs, orders
 from .errors import InputError, SettingError, check_choice, counted
+from .files.hub import refuse_base
 from .files.json_files import as_json, atomic, clear_errors, write_json
 from .files.run_folder import run_folder
 from .optim import AdamW, clip_grads, learning_rate_at, schedule_called
@@ -151,6 +152,8 @@ def train(model, data, eval_data=None, output_dir=None, progress=True, resume=Fa
     s = Training(**settings)
     if not hasattr(model, "trainable"):
         raise InputError("nothing trains: put a method on the model, PeftModel(model, minipeft.LoRA())")
+    if output_dir:
+        refuse_base(output_dir, model.model.name)
     pairs, too_long = load_pairs(data, model, s.on_long)
     held_out = load_pairs(eval_data, model, s.on_long)[0] if eval_data is not None else None
     s.check_evaluations(held_out)

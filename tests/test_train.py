@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small import CONFIG, small_batch, small_model, snapshot, texts
 
-from minipeft import AdamW, Full, InputError, LoRA, PeftModel, evaluate, gradcheck, optim, train
+from minipeft import GPT2, AdamW, Full, InputError, LoRA, PeftModel, evaluate, gradcheck, optim, train
 from minipeft.data.batches import orders
 from minipeft.muon import Muon, orthogonal
 from minipeft.optim import clip_grads, learning_rate_at
@@ -280,6 +280,15 @@ def test_an_epoch_reads_every_row_once(rows, batch, epochs, steps):
     order = orders(rows, batch, np.random.default_rng(0))
     read = np.concatenate([next(order) for _ in range(steps)])
     assert len(read) == epochs * rows and np.bincount(read).max() == np.ceil(epochs)
+
+
+def test_a_run_into_the_folder_of_its_base_is_refused_before_it_writes(tmp_path):
+    small_model("float32").save_pretrained(tmp_path)
+    files = sorted(tmp_path.iterdir())
+    peft = PeftModel(GPT2.from_pretrained(tmp_path), LoRA(r=2))
+    with pytest.raises(InputError, match="the folder of the base: choose another one"):
+        train(peft, PAIRS, output_dir=tmp_path, steps=1, progress=False)
+    assert sorted(tmp_path.iterdir()) == files
 
 
 def test_a_plain_model_is_evaluated_and_has_nothing_to_train():
