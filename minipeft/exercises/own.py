@@ -2,6 +2,7 @@
 
 import inspect
 import tempfile
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -125,15 +126,10 @@ def passes_on(peft, model):
 
 def looks_back_alone(peft):
     """Raise Told where an output depends on a later token, or on another sequence of the batch."""
-    kept = {name: p.copy() for name, p in peft.trainable.items()}
-    rng = np.random.default_rng(0)
-    for p in peft.trainable.values():
-        p += 0.3 * rng.standard_normal(p.shape)
     one, other = [1, 2, 3, 4, 5], [6, 7, 8]
-    together, alone = peft.logits([one, other]), [peft.logits([ids])[0] for ids in (one, other)]
-    changed = peft.logits([[*one[:-1], 9]])[0]
-    for name, p in peft.trainable.items():
-        p[...] = kept[name]
+    with scrambled(peft):
+        together, alone = peft.logits([one, other]), [peft.logits([ids])[0] for ids in (one, other)]
+        changed = peft.logits([[*one[:-1], 9]])[0]
     if not np.allclose(changed[:-1], alone[0][:-1], rtol=1e-9, atol=1e-9):
         raise Told("an output changes with a token that comes after it.", "Which rows does `linear` mix?")
     if not all(np.allclose(a, b, rtol=1e-9, atol=1e-9) for a, b in zip(together, alone, strict=True)):
@@ -175,16 +171,22 @@ def below_the_top(config, agrees):
 
 def moves(peft, name, batch):
     """Does the loss change when this tensor does, whatever the others hold?"""
-    kept = {key: p.copy() for key, p in peft.trainable.items()}
+    with scrambled(peft) as rng:
+        before = float(peft.loss(batch))
+        peft.trainable[name][...] += 0.3 * rng.standard_normal(peft.trainable[name].shape)
+        return float(peft.loss(batch)) != before
+
+
+@contextmanager
+def scrambled(peft):
+    """Inside, noise is on all that trains. -> the generator that drew it."""
+    kept = {name: p.copy() for name, p in peft.trainable.items()}
     rng = np.random.default_rng(0)
     for p in peft.trainable.values():
         p += 0.3 * rng.standard_normal(p.shape)
-    before = float(peft.loss(batch))
-    peft.trainable[name][...] += 0.3 * rng.standard_normal(kept[name].shape)
-    changed = float(peft.loss(batch)) != before
-    for key, p in peft.trainable.items():
-        p[...] = kept[key]
-    return changed
+    yield rng
+    for name, p in peft.trainable.items():
+        p[...] = kept[name]
 
 
 def same_from_file(peft, model, batch, loss):
