@@ -57,6 +57,9 @@ class Attached:
             )
         xp = xp_of(model.weights["wte.weight"])
         own = method.init(model, seeded(seed) if most is None else Limited(most))
+        if not isinstance(own, dict):
+            kind = type(method).__name__
+            raise InputError(f"{kind}.init must return {{name: array}}, not {type(own).__name__}")
         if flat := [name for name, a in own.items() if np.ndim(a) == 0]:
             raise InputError(f"{flat[0]} is a number without a shape: give it the shape (1,)")
         selected = [name for name in model.weights if method.trains_base(name, model.config)]

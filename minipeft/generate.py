@@ -3,6 +3,7 @@
 from copy import copy
 from dataclasses import replace
 from itertools import pairwise
+from types import NoneType
 
 import numpy as np
 
@@ -140,21 +141,16 @@ def generate_ids(
     repetition_penalty counts the prompt too; num_beams > 1 is beam search, scored by the sum of
     log-probabilities over length ** length_penalty. eos_token_id: the token that ends a text, or a list of
     several (None: the model's end token). on_token(i, id) is called as tokens come, of one beam.
-    adapters: of a mixed batch, see `Layout`.
-    Raises InputError where a prompt and its continuation do not fit the model.
+    adapters: of a mixed batch, see `Layout`. Two defaults are not those of `transformers`: max_new_tokens (20
+    there), top_k (50 there, as long as a model's generation_config.json says nothing else).
+    Raises InputError where a prompt and its continuation do not fit the model, and for a bad setting.
     """
-    for name, number in (("max_new_tokens", max_new_tokens), ("num_beams", num_beams)):
-        if not fits(number, int) or number < 1:
-            raise SettingError(name, f"{{}} must be a whole number, 1 or more, not {number}")
-    if do_sample and not temperature > 0:
+    check_decoding(max_new_tokens, num_beams, top_k, repetition_penalty, length_penalty)
+    if do_sample:
+        check_sampling(temperature, top_p)
+    if not fits(eos_token_id, int | tuple[int, ...] | NoneType):
         raise SettingError(
-            "temperature", f"{{}} must be above 0, not {temperature}: without sampling, decoding is greedy"
-        )
-    if do_sample and not 0 < top_p <= 1:
-        raise SettingError("top_p", f"{{}} must be above 0 and at most 1, not {top_p}")
-    if not repetition_penalty > 0:
-        raise SettingError(
-            "repetition_penalty", f"{{}} must be above 0, not {repetition_penalty}: 1 changes nothing"
+            "eos_token_id", f"{{}} must be a token id, or a list of them, not {eos_token_id!r}"
         )
     check_sequences(prompts, model.config, model.num_virtual_tokens, max_new_tokens)
     if not len(prompts):
@@ -181,6 +177,30 @@ def generate_ids(
     if fits(eos_token_id, int):
         eos_token_id = [eos_token_id]
     return decode(model, prompts, max_new_tokens, choose, use_cache, on_token, adapters, eos_token_id)
+
+
+def check_decoding(max_new_tokens, num_beams, top_k, repetition_penalty, length_penalty):
+    """Raise SettingError for the first setting that is not of its type, or out of its range."""
+    for name, number, least in (("max_new_tokens", max_new_tokens, 1), ("num_beams", num_beams, 1),
+                                ("top_k", top_k or 0, 0)):  # fmt: skip
+        if not fits(number, int) or number < least:
+            raise SettingError(name, f"{{}} must be a whole number, {least} or more, not {number!r}")
+    if not fits(repetition_penalty, float) or repetition_penalty <= 0:
+        raise SettingError(
+            "repetition_penalty", f"{{}} must be above 0, not {repetition_penalty!r}: 1 changes nothing"
+        )
+    if not fits(length_penalty, float) or abs(length_penalty) > 50:  # a length to its power is a float
+        raise SettingError("length_penalty", f"{{}} must be a number from -50 to 50, not {length_penalty!r}")
+
+
+def check_sampling(temperature, top_p):
+    """The same of the settings that sampling alone reads."""
+    if not fits(temperature, float) or temperature <= 0:
+        raise SettingError(
+            "temperature", f"{{}} must be above 0, not {temperature!r}: without sampling, decoding is greedy"
+        )
+    if not fits(top_p, float) or not 0 < top_p <= 1:
+        raise SettingError("top_p", f"{{}} must be above 0 and at most 1, not {top_p!r}")
 
 
 def decode(

@@ -36,7 +36,8 @@ class GPT2:
         c = self.config
         layers, heads = counted(c.n_layer, "layer"), counted(c.n_head, "head")
         shape = f"{layers}, width {c.n_embd}, {heads}, vocabulary {c.vocab_size:,}"
-        return f"GPT2({self.name or 'no name'}: {shape}; {self.num_parameters:,} parameters, {self.dtype})"
+        kind = f"{self.dtype}, linear layers {self.quantization}" if self.quantization else self.dtype
+        return f"GPT2({self.name or 'no name'}: {shape}; {self.num_parameters:,} parameters, {kind})"
 
     def with_weights(self, weights, config=None):
         """This model with other weights, and of another shape where one is given; all else as it is."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from .backend import xp_of
 from .errors import check_choice
+from .settings import check_range
 from .speed import flat
 from .speed.fast import row_blocks
 from .speed.parallel import map_shards, num_shards
@@ -23,9 +24,14 @@ class AdamW:
 
     The decay $\lambda$ acts on matrices alone: biases, layer norms and other vectors do not decay.
     lr_scale(name) is a factor on the rate of one tensor.
+    Raises SettingError for a negative rate, eps or decay, and a beta that is not in 0 <= beta < 1.
     """
 
     def __init__(self, learning_rate=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, lr_scale=None):
+        for name, number in (("learning_rate", learning_rate), ("eps", eps), ("weight_decay", weight_decay)):
+            check_range(name, number, least=0)
+        for beta in betas:
+            check_range("betas", beta, least=0, below=1)
         self.lr_scale = lr_scale or (lambda name: 1.0)
         self.learning_rate, self.betas, self.eps, self.weight_decay = learning_rate, betas, eps, weight_decay
         self.t, self.m, self.v = 0, {}, {}

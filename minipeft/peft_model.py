@@ -18,7 +18,7 @@ from .methods.linear.combine import combined_adapter
 from .mixed_model import BASE, MixedModel
 from .model import GPT2
 from .optim import divide
-from .settings import seeded
+from .settings import check_range, seeded
 from .speed.checkpointing import CHECKPOINTED
 from .speed.gradients import Gradients
 from .speed.parallel import map_shards, num_shards
@@ -94,7 +94,9 @@ class PeftModel:
         self.active_adapter = adapter_name
 
     def delete_adapter(self, adapter_name):
-        """Forget an adapter. Raises InputError for the active one: switch first."""
+        """Forget an adapter. Raises InputError for the active one: switch first; and for the base."""
+        if adapter_name == BASE:
+            raise InputError(f"{BASE!r} is the base itself, no adapter: it cannot be deleted")
         if adapter_name == self.active_adapter:
             raise InputError(f"the adapter {adapter_name!r} is active: set another one before deleting it")
         self.adapter(adapter_name)
@@ -220,6 +222,7 @@ class PeftModel:
         are part of the seed of their dropout, from first_shard on: on several machines no two are the same.
         """
         self.check_batch(batch)
+        check_range("dropout", dropout, least=0, below=1)
         step, cache = self._start(grad_enabled=True, p_drop=dropout)
         blocks = CHECKPOINTED if checkpointing else (gpt2.block, gpt2.block_backward)
         shards = batch.split(self.num_shards)

@@ -313,6 +313,7 @@ def evaluate(model, data, batch_size=16, on_long="refuse", ranks=None):
     ranks: all of them call this, the batches are dealt out, and each gets the numbers of all; None: there are
     no others. Raises InputError where there is no such token, and where the loss is no finite number.
     """
+    check_range("batch_size", batch_size, least=1)
     if not hasattr(model, "scores"):  # the base, as it is
         model = PeftModel(model)
     pairs, ranks = load_pairs(data, model, on_long)[0], ranks or ALONE

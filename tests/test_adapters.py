@@ -104,6 +104,7 @@ def test_wrong_names_are_refused():
         (lambda: peft.add_adapter("a", LoRA()), "there is an adapter 'a' already"),
         (lambda: peft.add_adapter(BASE, LoRA()), "there is an adapter '__base__' already"),
         (lambda: peft.delete_adapter("a"), "'a' is active: set another one"),
+        (lambda: peft.delete_adapter(BASE), "'__base__' is the base itself, no adapter"),
         (lambda: peft.mixed(["a", "b"]), "no adapter is called 'b'"),
         (lambda: peft.mixed(["a"]).logits(texts((3, 4))), "2 sequences, and names of adapters for 1"),
         (lambda: peft.mixed(["a"]).scores(small_batch()), "4 sequences, and names of adapters for 1"),

@@ -1,5 +1,6 @@
 """Rows, token ids, batches; every bad input is one clear line that says where."""
 
+import io
 import json
 from pathlib import Path
 
@@ -209,6 +210,12 @@ def test_a_text_too_long_is_split_into_rows_of_like_length_that_hold_all_of_it()
         ([([1] * 20, [1] * 5)], "sequence 0: 0 virtual \\+ 25 tokens do not fit the model's 24 positions"),
         ([{"text": "a"}], "no tokenizer"),
         ([{"txt": "a"}], "row 1: want"),
+        (["hello"], "row 1: want a dict, or two lists of token ids, not 'hello'"),
+        ([([1], [2]), (1, 2)], r"row 2: want a dict, or two lists of token ids, not \(1, 2\)"),
+        ([([1], [2], [3])], "row 1: want a dict, or two lists of token ids"),
+        (None, "the data: want a file's path, or a list of rows, not NoneType"),
+        (io.StringIO('{"text": "a"}'), "the data: want a file's path, or a list of rows, not StringIO"),
+        ({"text": "a"}, "the data: want a file's path, or a list of rows, not dict"),
     ],
 )
 def test_bad_data_is_refused(data, message):

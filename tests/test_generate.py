@@ -1,5 +1,7 @@
 """Generation: with a KV cache and without the same tokens, batched and one by one; sampling; beams."""
 
+import math
+
 import numpy as np
 import pytest
 from every_site import EverySite
@@ -163,6 +165,12 @@ def test_repetition_penalty_divides_positive_and_multiplies_negative_scores():
         ([1.5], {}, "sequence 0: want a list of token ids"),
         (1, {}, "sequence 0: want a list of token ids"),
         ([1], {"repetition_penalty": 0}, "repetition_penalty must be above 0"),
+        ([1], {"repetition_penalty": "1.2"}, r"repetition_penalty must be above 0, not '1\.2'"),
+        ([1], {"do_sample": True, "temperature": "hot"}, "temperature must be above 0, not 'hot'"),
+        ([1], {"do_sample": True, "top_p": math.nan}, "top_p must be above 0 and at most 1, not nan"),
+        ([1], {"top_k": 2.5}, r"top_k must be a whole number, 0 or more, not 2\.5"),
+        ([1], {"eos_token_id": "end"}, "eos_token_id must be a token id, or a list of them, not 'end'"),
+        ([1], {"num_beams": 2, "length_penalty": 1e5}, "length_penalty must be a number from -50 to 50"),
         ([1], {"num_beams": 2, "do_sample": True, "max_new_tokens": 3}, "beam search does not sample"),
     ],
 )

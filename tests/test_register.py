@@ -256,6 +256,16 @@ def test_what_cannot_be_registered():
             register(thing)
 
 
+def test_an_init_that_returns_nothing_is_named():
+    @dataclass
+    class Forgetful(Method):
+        def init(self, model, rng):
+            {"h.0.attn.c_attn.gain": np.ones(12)}
+
+    with pytest.raises(InputError, match=r"Forgetful\.init must return {name: array}, not NoneType"):
+        PeftModel(small_model(), Forgetful())
+
+
 def test_register_is_a_decorator():
     @register
     @dataclass

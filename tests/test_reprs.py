@@ -16,6 +16,7 @@ def test_each_says_what_it_is_in_a_line():
     history = train(peft, [([1, 2], [3])] * 4, eval_data=[([1, 2], [3])], steps=3, progress=False)
     assert repr(history).startswith("History(3 steps, loss ") and "best evaluation loss" in repr(history)
     assert "\n" not in repr(model) + repr(history)
+    assert repr(model.quantized("nf4")).endswith("parameters, float32, linear layers nf4)")
 
 
 def test_a_peft_model_is_a_few_short_lines():

@@ -10,6 +10,7 @@ from minipeft import InputError, LoRA, PrefixTuning
 from minipeft.app.cli import main
 from minipeft.errors import SettingError
 from minipeft.methods import METHODS
+from minipeft.methods.named import make_method
 from minipeft.settings import check_range, fits
 from minipeft.train import RANGES, Training
 
@@ -93,3 +94,27 @@ def test_the_command_line_names_the_option(words, message, capsys, tmp_path, mon
     assert main(words.split()) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words, field, value",
+    [
+        ("lora target_modules=c_attn", "target_modules", ("c_attn",)),
+        ("lora target_modules=c_attn,mlp.c_fc", "target_modules", ("c_attn", "mlp.c_fc")),
+        ('lora target_modules=["c_attn","c_fc"]', "target_modules", ["c_attn", "c_fc"]),
+        ("lora target_modules=all-linear", "target_modules", "all-linear"),
+        (r"lora target_modules=h\.[01]\..*c_attn", "target_modules", r"h\.[01]\..*c_attn"),
+        ("lora layers_to_transform=0,1", "layers_to_transform", [0, 1]),
+        ("lora layers_to_transform=1", "layers_to_transform", 1),
+        ("lora layers_to_transform=none", "layers_to_transform", None),
+        ('lora rank_pattern={"c_fc":4}', "rank_pattern", {"c_fc": 4}),
+        ("loreft layers=0,2", "layers", [0, 2]),
+        ("loreft layers=all", "layers", "all"),
+        ("adapter leave_out=0,1", "leave_out", [0, 1]),
+        ("layerwise layers=0,1", "layers", ("0", "1")),
+        ("prefix_tuning init_text=one, two", "init_text", "one, two"),
+    ],
+)
+def test_a_setting_in_words(words, field, value):
+    name, setting = words.split(" ", 1)
+    assert getattr(make_method(name, [setting]), field) == value

@@ -271,6 +271,21 @@ def test_bad_settings_are_refused_before_any_work(settings, message):
 
 
 @pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: lora().loss_and_grads(small_batch(), dropout=1.5), "dropout must be 0 or more and below 1"),
+        (lambda: evaluate(lora(), PAIRS, batch_size=0), "batch_size must be 1 or more, not 0"),
+        (lambda: AdamW(learning_rate=-1), "learning_rate must be 0 or more, not -1"),
+        (lambda: AdamW(weight_decay=math.nan), "weight_decay must be 0 or more"),
+        (lambda: AdamW(betas=(0.9, 1)), "betas must be 0 or more and below 1, not 1"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_where_a_loop_is_written_by_hand(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
     "rows, batch, epochs, steps", [(9, 8, 10, 20), (33, 32, 4, 8), (5, 8, 3, 3), (8, 4, 1.5, 3)]
 )
 def test_an_epoch_reads_every_row_once(rows, batch, epochs, steps):

@@ -11,7 +11,7 @@ from ..cost import bench
 from ..cost.machine import peak_memory_mb
 from ..data.batches import pack
 from ..distill import Distilled, student_of
-from ..errors import InputError, counted, visible, whole_characters
+from ..errors import InputError, SettingError, counted, visible, whole_characters
 from ..files.hub import download, refuse_base
 from ..files.json_files import as_json
 from ..files.run_folder import run_folder
@@ -186,11 +186,12 @@ def generate_command(args):
         rows = [{"prompt": p, "output": o} for p, o in zip(prompts, outputs, strict=True)]
         show(args, rows, "\n".join(r["prompt"] + r["output"] for r in rows))
         return
-    print(prompts[0], end="", flush=True)
     if args.num_beams > 1:  # a beam is known only at the end
-        print(peft.generate(prompts[0], **options))
+        print(prompts[0] + peft.generate(prompts[0], **options))
         return
-    peft.generate(prompts[0], on_text=lambda piece: print(piece, end="", flush=True), **options)
+    before = iter(prompts)  # said with the first piece: by then the options are known to be good
+    say = lambda piece: print(next(before, "") + piece, end="", flush=True)
+    peft.generate(prompts[0], on_text=say, **options)
     print()
 
 
@@ -339,6 +340,7 @@ def info_command(args):
     minipeft info gpt2 --memory --method lora --set r=8 --batch 8 --length 60
     """
     if not args.memory:
+        refuse_given(args, MEMORY, "--memory")
         result = info.describe(args.folder)
         show(args, result, info.in_words(result))
         return
@@ -424,6 +426,8 @@ def chosen_task(args, tokenizer=None):
         raise InputError("--data is the file to evaluate on, all of it: leave out --eval and --test")
     files = (args.train, args.eval or data, args.test or data)
     if any(files):
+        if args.task:
+            raise InputError("--task is a built-in task, with its own rows: leave it out, or the files")
         return OwnData(*files, args.metric, tokenizer)
     if args.metric:
         raise InputError("--metric is for files of your own: a built-in task has its own metrics")
@@ -445,8 +449,34 @@ def load_with_adapter(args):
     return peft
 
 
+MEMORY = (
+    "method",
+    "set",
+    "batch_size",
+    "length",
+    "labelled",
+    "data",
+    "dropout",
+    "checkpointing",
+    "base",
+)  # what `info` asks for a prediction
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
+
+
+def refuse_given(args, names, needed):
+    """Raise SettingError for the first of these options that has another value than its default.
+
+    It would do nothing without the option `needed`.
+    """
+    for name in names:
+        if getattr(args, name) != args.parser.get_default(name):
+            raise SettingError(name, f"{{}} does nothing without {needed}")
+
+
 def generation_settings(args):
-    """How to decode, as `generate` takes it."""
+    """How to decode, as `generate` takes it. Raises SettingError for an option that would do nothing."""
+    if not args.do_sample:
+        refuse_given(args, SAMPLING, "--sample")
     return {
         "max_new_tokens": args.max_new_tokens, "do_sample": args.do_sample, "temperature": args.temperature,
         "top_k": args.top_k, "top_p": args.top_p, "repetition_penalty": args.repetition_penalty,
@@ -471,6 +501,8 @@ def scores_in_words(result):
         )
     for name, value in result.get("scores", {}).items():
         lines.append(f"{name}: {100 * value:.1f} %")
+    if result.get("examples", math.inf) < result.get("few_shot", 0):
+        lines.append(f"of {result['few_shot']:,} examples {result['examples']:.1f} fitted, on average")
     return lines + [f"note: {note}" for note in result.get("notes", ())]
 
 

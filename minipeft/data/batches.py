@@ -1,6 +1,8 @@
 """Text to batches: rows -> token ids -> packed batches. What a row is, and how files hold them: rows.py."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from io import IOBase
 from pathlib import Path
 
 import numpy as np
@@ -133,13 +135,23 @@ def load_pairs(data, model, on_long="refuse"):
     """A file of rows, a list of rows, or a list of (prompt ids, completion ids) -> such pairs, checked."""
     if isinstance(data, str | Path):
         data = read_rows(data)
+    if not isinstance(data, Iterable) or isinstance(data, IOBase | dict):
+        raise InputError(f"the data: want a file's path, or a list of rows, not {type(data).__name__}")
     data = list(data)
     if not data:
         raise InputError("the data is empty")
     if isinstance(data[0], dict):
         return encode_rows([normal_row(row, f"row {i}") for i, row in enumerate(data, 1)], model, on_long)
+    for i, row in enumerate(data, 1):
+        if not (isinstance(row, tuple | list) and len(row) == 2 and all(map(is_ids, row))):
+            raise InputError(f"row {i}: want a dict, or two lists of token ids, not {row!r}")
     check_pairs(data, model)
     return data, 0
+
+
+def is_ids(part):
+    """May this be the token ids of a prompt, or of a completion?"""
+    return isinstance(part, tuple | list | np.ndarray)
 
 
 def batches(pairs, batch_size, rng=None, skip=0):

@@ -32,6 +32,8 @@ def read_rows(path):
     Raises InputError with file and line for anything that is no such row.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: a folder: give one of the files in it")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
