@@ -130,6 +130,14 @@ def test_a_difference_within_the_noise_of_the_rows_is_none():
     assert claims.noise(sure, sure | {"score": 0.8}) > 0.2  # 5 of 5 and 4 of 5 are not told apart
 
 
+def test_a_metric_of_the_whole_set_brings_its_own_noise():
+    a, b = ({"score": s, "scored_rows": 200, "score_error": 0.01} for s in (0.5, 0.55))
+    assert claims.noise(a, b) == pytest.approx(1.96 * 0.01 * 2**0.5)
+    assert claims.beyond_chance(b["score"] - a["score"], a, b) is True
+    shares = [{key: each[key] for key in ("score", "scored_rows")} for each in (a, b)]
+    assert claims.beyond_chance(0.05, *shares) is None  # a share of 200 rows would be as unsure as that
+
+
 def test_a_claim_within_the_noise_of_the_rows_cannot_be_told():
     rows = comparison_of({"few_shot": 0.5, "lora": 0.505, "lora_random": 0.1, "full": 0.6})["rows"]
     for row in rows:

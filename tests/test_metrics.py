@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import sacrebleu
 from rouge_score import rouge_scorer
@@ -17,6 +18,7 @@ from minipeft.data.metrics import (
     macro_f1,
     normalised,
     rouge_l,
+    standard_error,
 )
 
 REFERENCES = ["The quick brown fox jumps over the dog.", "It rains all day in the north.", "Nobody came."]
@@ -106,3 +108,26 @@ def test_the_libraries_say_the_same():
 def test_bleu_is_of_the_whole_set_not_a_mean():
     alone = [bleu([o], [r]) for o, r in zip(OUTPUTS, REFERENCES, strict=True)]
     assert abs(bleu(OUTPUTS, REFERENCES) - sum(alone) / 3) > 0.01
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error_and_one_row_says_nothing():
+    rng = np.random.default_rng(0)
+    references = ["yes"] * 200
+    outputs = [["no", "yes"][i] for i in rng.integers(0, 2, 200)]
+    share = accuracy(outputs, references)
+    formula = (share * (1 - share) / 199) ** 0.5
+    assert standard_error(accuracy, outputs, references, groups=200) == pytest.approx(formula, rel=1e-12)
+    assert standard_error(accuracy, outputs, references) == pytest.approx(formula, rel=0.4)
+    assert standard_error(chrf, ["a"], ["b"]) == 0
+
+
+@pytest.mark.parametrize("metric", [macro_f1, chrf])
+def test_the_jackknife_of_a_metric_of_the_whole_set_is_the_spread_over_draws_of_rows(metric):
+    rng = np.random.default_rng(1)
+    references = np.array(["yes", "no", "perhaps"])[rng.choice(3, 4000, p=[0.6, 0.3, 0.1])]
+    right = rng.random(4000) < 0.7
+    outputs = np.where(right, references, rng.permutation(references))
+    draws = [rng.choice(4000, 100) for _ in range(200)]
+    spread = np.std([metric(list(outputs[i]), list(references[i])) for i in draws])
+    errors = [standard_error(metric, list(outputs[i]), list(references[i])) for i in draws[:20]]
+    assert np.mean(errors) == pytest.approx(spread, rel=0.25)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..cost.machine import peak_memory_mb
 from ..data.batches import load_pairs
+from ..data.metrics import METRICS, OF_THE_WHOLE_SET, standard_error
 from ..errors import InputError, counted
 from ..files.json_files import write_json
 from ..files.run_folder import run_folder
@@ -38,13 +39,19 @@ def score_task(model, task, progress=True, on_long="refuse"):
 
 
 def scored(task, rows, outputs):
-    """The task's score of these outputs, the metric to compare by, and a few rows with the answers."""
+    """The task's score of these outputs, the metric to compare by, and a few rows with the answers.
+
+    Where that metric is no mean over the rows, also "score_error": see `metrics.standard_error`.
+    """
     samples = [
         {"prompt": row["prompt"], "completion": row["completion"], "output": output}
         for row, output in zip(rows[:3], outputs, strict=False)
     ]
     notes = {"notes": task.notes} if isinstance(task, OwnData) and task.notes else {}
     scores = {"scores": task.score(rows, outputs), "primary": task.PRIMARY, "scored_rows": len(rows)}
+    if task.PRIMARY in OF_THE_WHOLE_SET:
+        references = [row["completion"] for row in rows]
+        scores["score_error"] = standard_error(METRICS[task.PRIMARY], outputs, references)
     return scores | {"samples": samples} | notes
 
 

@@ -124,6 +124,26 @@ METRICS = {
 }
 
 
+OF_THE_WHOLE_SET = ("macro_f1", "bleu", "chrf")  # the others are means over the answers
+
+
+def standard_error(metric, outputs, references, groups=20):
+    r"""How far the choice of rows moves a metric, as a standard deviation: the jackknife by groups.
+
+    $\sqrt{\frac{g-1}{g} \sum_j (\theta_j - \bar\theta)^2}$, where $\theta_j$ is the metric without the rows
+    j, j + g, j + 2g, ... (Efron 1982, "The jackknife, the bootstrap and other resampling plans", chapter 3).
+    It needs no formula for the metric. One row says nothing of chance: 0.
+    """
+    n = len(references)
+    g = min(groups, n)
+    if g < 2:
+        return 0.0
+    without = lambda texts, j: [text for i, text in enumerate(texts) if i % g != j]
+    scores = [metric(without(outputs, j), without(references, j)) for j in range(g)]
+    middle = sum(scores) / g
+    return ((g - 1) / g * sum((score - middle) ** 2 for score in scores)) ** 0.5
+
+
 def mean(outputs, references, score):
     """The mean of score(output, reference)."""
     check(outputs, references)

@@ -52,7 +52,7 @@ def row_of(group):
             row[key] = statistics.mean(values)
             if key in SPREAD and len(values) > 1:
                 row[f"{key}_spread"] = statistics.stdev(values)
-    for key in ("primary", "scored_rows", "samples", "notes", "examples"):
+    for key in ("primary", "scored_rows", "score_error", "samples", "notes", "examples"):
         if key in good[0]:
             row[key] = good[0][key]
     if "evals" in good[0]:
