@@ -146,3 +146,13 @@ def test_files_of_every_kind_make_a_task(tmp_path):
     task = OwnData(tmp_path / "b.txt", tmp_path / "a.csv")
     assert task.rows("train") == TEXTS and task.CHOICES == (" 0", " 1")
     assert len(task.rows("test")) == 4 and read_rows(tmp_path / "a.csv")[0]["label"] == "0"
+
+
+def test_a_single_label_is_noted_for_nothing_else_can_be_answered(tmp_path):
+    test = tmp_path / "test.csv"
+    test.write_text("text,label\nfine,good\nbetter,good\n")
+    note = "the one label is 'good': nothing else can be answered; give --train, with the others"
+    assert note in OwnData(test=test).notes
+    train = tmp_path / "train.csv"
+    train.write_text("text,label\nfine,good\nworse,bad\n")
+    assert not any("the one label" in each for each in OwnData(train, test=test).notes)

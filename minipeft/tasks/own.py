@@ -88,6 +88,11 @@ class OwnData:
                 self.notes.append(
                     f"{known} of the {len(scored)} test rows have a prompt that is in {file}, too"
                 )
+        if len(self.CHOICES or ()) == 1:
+            label = self.CHOICES[0].strip()
+            self.notes.append(
+                f"the one label is {label!r}: nothing else can be answered; give --train, with the others"
+            )
         unknown = set(self.CHOICES or ()) - {row.get("completion") for row in learnt}
         if learnt and unknown:
             labels = ", ".join(repr(label.strip()) for label in sorted(unknown))
