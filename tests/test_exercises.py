@@ -4,6 +4,7 @@ import ast
 import doctest
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -97,6 +98,16 @@ def test_no_hint_or_question_holds_a_line_of_the_solution(number):
     for text in said:
         for piece in [*lines, *sides]:
             assert len(piece) < 8 or piece not in text.replace(" ", ""), (text, piece)
+
+
+@pytest.mark.parametrize("number", BY_NUMBERS)
+def test_the_letters_of_the_checker_are_those_of_the_text(number):
+    """Each letter that a message may show is in the file; beside a name are the same letters, too."""
+    text, exercise = solution_text(number).replace(",)", ")"), EXERCISES[number]
+    for name, letters in (shapes(exercise.inputs) | shapes(exercise.outputs)).items():
+        assert all(f"{letter}," in text or f"{letter})" in text for letter in letters), (name, letters)
+        there = re.findall(rf"(?<![\w']){re.escape(name)} \(([A-Za-z, +]+)\)", text)
+        assert not there or ", ".join(letters) in there, (name, letters, there)
 
 
 def test_prerequisites_come_before():
