@@ -182,6 +182,28 @@ def test_a_mistake_that_was_not_foreseen_gets_the_right_question_or_none(case):
     assert questions or "yours" in str(report) or "line " in str(report), report
 
 
+SAID = {
+    "10 x in a global": "dA, dB: other numbers than alone when calls on other inputs come in between.",
+    "17 m and v in a global, for ever":
+        "m, v, the move at step 1 and 5 more: other numbers than alone when calls on other inputs come",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("title", SAID)
+def test_what_is_said_of_the_numbers_is_so(title):
+    number, code = next((case[1], case[3]) for case in UNFORESEEN if case[0] == title)
+    assert SAID[title] in str(answered(number, "import numpy as np\n" + code))
+
+
+def test_state_that_ends_in_an_error_is_told_as_state(tmp_path):
+    """A size in a global: other numbers of the same sizes do not show it."""
+    report = changed(
+        tmp_path, "10", ("    s = alpha / len(B)", "    global R\n    R = len(B)\n    s = alpha / R"),
+        ("dh = s * (dy @ B.T)", "dh = s * (dy @ B.T).reshape(-1, R)"),
+    )  # fmt: skip
+    assert "alone it runs; when calls on other inputs come in between it stops: line" in str(report), report
+
+
 def test_a_rule_is_asked_for_by_what_it_says():
     for exercise in EXERCISES.values():
         v = exercise.truth(exercise.draw(0)) if exercise.inputs else None

@@ -1640,4 +1640,102 @@ def tied_backward(dz, cache):
     return {"weight": dwte}
 ''',
     ),
+    (
+        '10 x in a global', '10',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+KEPT = {}
+
+
+def lora(x, W, b, A, B, alpha):
+    KEPT["x"], s = x, alpha / len(B)
+    return x @ W + b + s * (x @ A) @ B, (W, A, B, s)
+
+
+def lora_backward(dy, cache):
+    x, (W, A, B, s) = KEPT["x"], cache
+    dh = s * (dy @ B.T)
+    return dy @ W.T + dh @ A.T, {"lora_A": x.T @ dh, "lora_B": s * (x @ A).T @ dy}
+''',
+    ),
+    (
+        '10 dropout in the forward', '10',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+rng = np.random.default_rng(0)
+
+
+def lora(x, W, b, A, B, alpha):
+    s, x = alpha / len(B), x * (rng.random(x.shape) > 0.1)
+    h = s * (x @ A)
+    return x @ W + b + h @ B, (x, h, W, A, B, s)
+''',
+    ),
+    (
+        '11 unmerge takes off what merge has kept', '11',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+def merge(W, A, B, s):
+    global change
+    change = s * (A @ B)
+    return W + change
+
+
+def unmerge(merged, A, B, s):
+    return merged - change
+''',
+    ),
+    (
+        '12 the sizes in a global', '12',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+def prepend(E, x, lengths):
+    global P, rows
+    P, rows = len(E), lengths
+    texts = np.split(x, np.cumsum(lengths)[:-1])
+    return np.concatenate([piece for text in texts for piece in (E, text)]), None
+
+
+def prepend_backward(dx, cache):
+    pieces = np.split(dx, np.cumsum([P + n for n in rows])[:-1])
+    dE = sum(piece[:P] for piece in pieces)
+    return np.concatenate([piece[P:] for piece in pieces]), {"prompt_embeddings": dE}
+''',
+    ),
+    (
+        '17 m and v in a global, from t = 1', '17',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+KEPT = {}
+
+
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
+    m, v = KEPT.get("mv", (0, 0)) if t > 1 else (0 * p, 0 * p)
+    m, v = KEPT["mv"] = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    return p - lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p), m, v
+''',
+    ),
+    (
+        '17 m and v in a global, for ever', '17',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+KEPT = {"m": 0, "v": 0}
+
+
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
+    m = KEPT["m"] = b1 * KEPT["m"] + (1 - b1) * g
+    v = KEPT["v"] = b2 * KEPT["v"] + (1 - b2) * g**2
+    return p - lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p), m, v
+''',
+    ),
+    (
+        '17 t counted by the function', '17',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd, counted=[0]):
+    counted[0] = t = counted[0] + 1 if m.any() else 1
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    return p - lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p), m, v
+''',
+    ),
 ]  # fmt: skip

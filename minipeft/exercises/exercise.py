@@ -94,10 +94,15 @@ class Exercise:
         """ "10" of "10_lora"."""
         return self.name[:2]
 
-    def draw(self, seed):
-        """Numbers to try it on: a namespace of inputs and sizes, in float64, read-only but for `writable`."""
+    def draw(self, seed, other=False):
+        """Numbers to try it on: a namespace of inputs and sizes, in float64, read-only but for `writable`.
+
+        other: other numbers of the same sizes.
+        """
         rng = np.random.default_rng([int(self.number), seed])
         sizes = self.sizes(rng)
+        if other:
+            rng = np.random.default_rng([int(self.number), seed, 1])
         v = SimpleNamespace(seed=seed, sizes=sizes, **{k: n for k, n in sizes.items() if k.isidentifier()})
         for name, letters in shapes(self.inputs).items():
             setattr(v, name, rng.standard_normal([sizes[letter] for letter in letters]))
