@@ -1,6 +1,7 @@
 """The order of looking: does it run, the forward, shapes, every number; then the cause of what is wrong."""
 
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,8 @@ def judged(exercise, functions, probes, results):
 
 def compared(exercise, functions, probes, results):
     """The names of the results, all of them right. Raises Told, with the cause, where one is not."""
+    for names in exercise.together:
+        in_their_order(names, probes, results)
     wrong = {}
     for name in shapes(exercise.outputs):
         yours, true = [r[name] for r in results], [v.true[name] for v in probes]
@@ -137,6 +140,18 @@ def compared(exercise, functions, probes, results):
     if wrong:
         raise Told(*told_of(exercise, functions, forward or wrong, right))
     return right
+
+
+def in_their_order(names, probes, results):
+    """Raise Told where these results are all right, and each in another's place."""
+    for order in permutations(names):
+        pairs = [(r[name], v.true[at]) for r, v in zip(results, probes, strict=True)
+                 for name, at in zip(names, order, strict=True)]  # fmt: skip
+        if order != names and all(close(g, t) for g, t in pairs):
+            raise Told(
+                f"what comes back as {', '.join(names)} is {', '.join(order)}.",
+                "In which order does the docstring name them?",
+            )
 
 
 def well_formed(name, value, v):
@@ -181,9 +196,10 @@ def told_of(exercise, functions, wrong, right):
 
 def follows_forward(exercise, functions, seen):
     """Is this wrong gradient, for all that, the derivative of the learner's own forward?"""
-    if seen.yours[0].shape != seen.true[0].shape:
-        return False
-    return differences(exercise, functions, seen.v[0], seen.name, seen.yours[0], elements=3) < TOLERANCE
+    v, g, t = next(
+        (v, g, t) for v, g, t in zip(seen.v, seen.yours, seen.true, strict=True) if not close(g, t)
+    )
+    return g.shape == t.shape and differences(exercise, functions, v, seen.name, g, elements=3) < TOLERANCE
 
 
 def differences(exercise, functions, v, name, gradient=None, elements=None):

@@ -108,7 +108,7 @@ PROMPT = Exercise(
     ("prepend", "prepend_backward"),
     inputs="E (P, C), x (N, C), dy (N + S P, C)", outputs="x' (N + S P, C), dx (N, C), dE (P, C)",
     sizes=rows_sizes, prepare=rows_prepare, calls=prompt_calls, reference=prompt_reference,
-    upstream={"x'": "dy"}, of={"dx": "x", "dE": "E"},
+    upstream={"x'": "dy"}, of={"dx": "x", "dE": "E"}, said={"dy": "dx'"},
     wrong=(
         *shared("dE", "dy"), *text_alone("dx", "dy"),
         Wrong("x'", lambda v: np.concatenate([v.E, v.x]), "How many sequences are there in x?",
@@ -160,6 +160,7 @@ PREFIX = Exercise(
     outputs="K' (N + S P, C), V' (N + S P, C), dK (N, C), dV (N, C), dP_k (P, C), dP_v (P, C), share ()",
     sizes=prefix_sizes, prepare=rows_prepare, calls=prefix_calls, reference=prefix_reference,
     upstream={"K'": "dy_k", "V'": "dy_v"}, of={"dK": "K", "dV": "V", "dP_k": "P_k", "dP_v": "P_v"},
+    said={"dy_k": "dK'", "dy_v": "dV'"},
     wrong=(
         Wrong("dP_k", lambda v: v.dP_v, "Keys and values: which is which?", row=58),
         Wrong("dP_v", lambda v: v.dP_k, "Keys and values: which is which?", row=58),
