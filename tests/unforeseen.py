@@ -1907,4 +1907,13 @@ def zero_share(s, P):
     return P / (P + e.sum())
 ''',
     ),
+    (
+        '17 the move comes back, without p', '17',
+        ['From where does p move?'],
+        '''
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    return -lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p), m, v
+''',
+    ),
 ]  # fmt: skip

@@ -194,6 +194,9 @@ ADAMW = Exercise(
         *variants("Which way does p go, along the gradient or against it?", None,
             "the gradient's step has its sign "
                   "turned.", sign=-1),
+        *(Wrong(name, lambda v, name=name: v.true[name] - v.p, "From where does p move?",
+                "what comes back is the move, without p.")
+          for name in ("the move at step 1", "the move at g = 0", "the move at tiny g")),
         Wrong("m", lambda v: (1 - v.b2) * v.g1, "Which beta goes with m?", "b2 is in it.", 70),
         Wrong("v", lambda v: (1 - v.b1) * v.g1**2, "Which beta goes with v?", "b1 is in it.", 70),
         Wrong("v", lambda v: (1 - v.b2) * np.abs(v.g1), "v is a mean of what: |g|, or g^2?",
