@@ -20,6 +20,6 @@ import numpy as np
 
 
 def derivative(f, array, direction, h):
-    """f: a function of nothing; array and direction of one shape; h > 0 -> df/dt, a number."""
+    """f: a function of nothing; array and direction (N, K); h > 0 -> df/dt, a number."""
     kept, values = array.copy(), {}
     raise NotImplementedError

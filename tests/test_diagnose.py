@@ -182,6 +182,46 @@ def test_a_mistake_that_was_not_foreseen_gets_the_right_question_or_none(case):
     assert questions or "yours" in str(report) or "line " in str(report), report
 
 
+SAID = {
+    "10 x in a global": "dA, dB: other numbers than alone when calls on other inputs come in between.",
+    "17 m and v in a global, for ever":
+        "m, v, the move at step 1 and 5 more: other numbers than alone when calls on other inputs come",
+    "17 the decay is added":
+        "the move at step 1, the move at step 2, the move at g = 0: the decay has its sign turned.",
+    "17 v comes back before m": "what comes back as new p, m, v is new p, v, m.",
+    "17 p comes back last": "what comes back as new p, m, v is m, v, new p.",
+    "08 dk comes back first": "what comes back as dq, dk, dv is dk, dq, dv.",
+    "15 dx comes back first": "what comes back as dh, dx is dx, dh.",
+    "15 dh' handed on as dx": "dx: it is dh', unchanged.",
+    "12 dx from the last sequence to the first": "dx: the right rows, in another order.",
+    "08 dv with its heads side by side": "dv: the right columns, in another order.",
+    "10 the names of dA and dB exchanged": "dA: these are the numbers of dB.",
+    "07 the mean is added": "dx: it has the path through the mean -1 times; nothing else differs.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("title", SAID)
+def test_what_is_said_of_the_numbers_is_so(title):
+    number, code = next((case[1], case[3]) for case in UNFORESEEN if case[0] == title)
+    assert SAID[title] in str(answered(number, "import numpy as np\n" + code))
+
+
+def test_state_that_ends_in_an_error_is_told_as_state(tmp_path):
+    """A size in a global: other numbers of the same sizes do not show it."""
+    report = changed(
+        tmp_path, "10", ("    s = alpha / len(B)", "    global R\n    R = len(B)\n    s = alpha / R"),
+        ("dh = s * (dy @ B.T)", "dh = s * (dy @ B.T).reshape(-1, R)"),
+    )  # fmt: skip
+    assert "alone it runs; when calls on other inputs come in between it stops: line" in str(report), report
+
+
+def test_no_gradient_is_called_exact_where_its_shape_is_wrong():
+    """All sequences as long as in the first probe: right there, and no derivative elsewhere."""
+    first = EXERCISES["12"].draw(0)
+    said, _ = with_values("12", lambda v: {"dx": v.dx if first.N == v.N else v.dx[1:]})
+    assert "On other sizes it is right." in said and "exact" not in said, said
+
+
 def test_a_rule_is_asked_for_by_what_it_says():
     for exercise in EXERCISES.values():
         v = exercise.truth(exercise.draw(0)) if exercise.inputs else None

@@ -4,6 +4,7 @@ import ast
 import doctest
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -97,6 +98,16 @@ def test_no_hint_or_question_holds_a_line_of_the_solution(number):
     for text in said:
         for piece in [*lines, *sides]:
             assert len(piece) < 8 or piece not in text.replace(" ", ""), (text, piece)
+
+
+@pytest.mark.parametrize("number", BY_NUMBERS)
+def test_the_letters_of_the_checker_are_those_of_the_text(number):
+    """Each letter that a message may show is in the file; beside a name are the same letters, too."""
+    text, exercise = solution_text(number).replace(",)", ")"), EXERCISES[number]
+    for name, letters in (shapes(exercise.inputs) | shapes(exercise.outputs)).items():
+        assert all(f"{letter}," in text or f"{letter})" in text for letter in letters), (name, letters)
+        there = re.findall(rf"(?<![\w']){re.escape(name)} \(([A-Za-z, +]+)\)", text)
+        assert not there or ", ".join(letters) in there, (name, letters, there)
 
 
 def test_prerequisites_come_before():
@@ -384,9 +395,27 @@ def test_a_file_is_read_as_python_reads_it(tmp_path):
         check_file(EXERCISES["01"], path)
 
 
-def test_the_capstone_keeps_what_enters_the_layer(tmp_path):
-    report = changed(tmp_path, "19", ("h = x @ A  # (N, R)", "x *= 1.5; h = x @ A"))
+@pytest.mark.parametrize("line, before", [("h = x @ A", "x *= 1.5"), ("dhM = dy @ B.T", "dy *= 1.5")])
+def test_the_capstone_keeps_what_enters_the_layer(line, before, tmp_path):
+    report = changed(tmp_path, "19", (f"{line}  # (N, R)", f"{before}; {line}"))
     assert not report.ok and "into an array that was given" in str(report), report
+
+
+KEEPS = {
+    "on self": ("self.h = h", "self.h"),
+    "on self, by layer": ("self.__dict__.setdefault('kept', {})[name] = h", "self.kept[name]"),
+    "on the class, as a stack": ("Mine.kept = [*getattr(Mine, 'kept', []), h]", "Mine.kept.pop()"),
+}
+
+
+@pytest.mark.parametrize("case", KEEPS)
+def test_the_capstone_asks_for_what_is_not_in_the_cache(case, tmp_path):
+    keep, read = KEEPS[case]
+    report = changed(
+        tmp_path, "19", ("h = x @ A  # (N, R)", f"h = x @ A; {keep}"),
+        ("name, h, A, M, B = cache", f"name, _, A, M, B = cache; h = {read}"),
+    )  # fmt: skip
+    assert not report.ok and "What is kept on self or in a global, in the place of the cache?" in str(report)
 
 
 WRONG_BELOW = {

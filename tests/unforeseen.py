@@ -648,7 +648,7 @@ def linear_backward(dy, cache):
     ),
     (
         '08 the heads of dv turned by one', '08',
-        ['In which order were the heads taken apart?'],
+        ['In which order were the heads put together?'],
         '''
 def attention_backward(do, cache):
     q, k, v, p = cache
@@ -1496,7 +1496,7 @@ def dora_backward(dy, cache):
     ),
     (
         "2x 17 eps inside, the decay's sign", '17',
-        ['Where was the sign turned?',
+        ['Set g to 0: does p shrink, or grow?',
          'Where does eps stand: under the root, or beside it?'],
         '''
 def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
@@ -1554,7 +1554,7 @@ def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
         "2x 17 m without 1 - b1, the decay's sign", '17',
         ['- m keeps how much of the old, and takes how much of the new?',
          '- Is the m that is kept the corrected one?',
-         'Where was the sign turned?'],
+         'Set g to 0: does p shrink, or grow?'],
         '''
 def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
     m, v = b1 * m + g, b2 * v + (1 - b2) * g**2
@@ -1576,7 +1576,7 @@ def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
     (
         '2x 17 both signs', '17',
         ['Where was the sign turned?',
-         'Which way does p go, along the gradient or against it?'],
+         'Set g to 0: does p shrink, or grow?'],
         '''
 def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
     m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
@@ -1638,6 +1638,282 @@ def tied_backward(dz, cache):
     keep = ids > 0
     np.add.at(dwte, ids[keep], (dz @ wte * g)[keep])
     return {"weight": dwte}
+''',
+    ),
+    (
+        '10 x in a global', '10',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+KEPT = {}
+
+
+def lora(x, W, b, A, B, alpha):
+    KEPT["x"], s = x, alpha / len(B)
+    return x @ W + b + s * (x @ A) @ B, (W, A, B, s)
+
+
+def lora_backward(dy, cache):
+    x, (W, A, B, s) = KEPT["x"], cache
+    dh = s * (dy @ B.T)
+    return dy @ W.T + dh @ A.T, {"lora_A": x.T @ dh, "lora_B": s * (x @ A).T @ dy}
+''',
+    ),
+    (
+        '10 dropout in the forward', '10',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+rng = np.random.default_rng(0)
+
+
+def lora(x, W, b, A, B, alpha):
+    s, x = alpha / len(B), x * (rng.random(x.shape) > 0.1)
+    h = s * (x @ A)
+    return x @ W + b + h @ B, (x, h, W, A, B, s)
+''',
+    ),
+    (
+        '10 the names of dA and dB exchanged', '10',
+        ['What sets dA apart from it?',
+         'What sets dB apart from it?'],
+        '''
+def lora_backward(dy, cache):
+    x, h, W, A, B, s = cache
+    dh = s * (dy @ B.T)
+    return dy @ W.T + dh @ A.T, {"lora_B": x.T @ dh, "lora_A": h.T @ dy}
+''',
+    ),
+    (
+        '11 unmerge takes off what merge has kept', '11',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+def merge(W, A, B, s):
+    global change
+    change = s * (A @ B)
+    return W + change
+
+
+def unmerge(merged, A, B, s):
+    return merged - change
+''',
+    ),
+    (
+        '12 the sizes in a global', '12',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+def prepend(E, x, lengths):
+    global P, rows
+    P, rows = len(E), lengths
+    texts = np.split(x, np.cumsum(lengths)[:-1])
+    return np.concatenate([piece for text in texts for piece in (E, text)]), None
+
+
+def prepend_backward(dx, cache):
+    pieces = np.split(dx, np.cumsum([P + n for n in rows])[:-1])
+    dE = sum(piece[:P] for piece in pieces)
+    return np.concatenate([piece[P:] for piece in pieces]), {"prompt_embeddings": dE}
+''',
+    ),
+    (
+        '17 m and v in a global, from t = 1', '17',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+KEPT = {}
+
+
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
+    m, v = KEPT.get("mv", (0, 0)) if t > 1 else (0 * p, 0 * p)
+    m, v = KEPT["mv"] = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    return p - lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p), m, v
+''',
+    ),
+    (
+        '17 m and v in a global, for ever', '17',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+KEPT = {"m": 0, "v": 0}
+
+
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
+    m = KEPT["m"] = b1 * KEPT["m"] + (1 - b1) * g
+    v = KEPT["v"] = b2 * KEPT["v"] + (1 - b2) * g**2
+    return p - lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p), m, v
+''',
+    ),
+    (
+        '17 t counted by the function', '17',
+        ['What is read that came in no argument: a global, say, that another call has written?'],
+        '''
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd, counted=[0]):
+    counted[0] = t = counted[0] + 1 if m.any() else 1
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    return p - lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p), m, v
+''',
+    ),
+    (
+        '17 the decay is added', '17',
+        ['Set g to 0: does p shrink, or grow?'],
+        '''
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    return p - lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) - wd * p), m, v
+''',
+    ),
+    (
+        '17 v comes back before m', '17',
+        ['In which order does the docstring name them?'],
+        '''
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    return p - lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p), v, m
+''',
+    ),
+    (
+        '17 p comes back last', '17',
+        ['In which order does the docstring name them?'],
+        '''
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    return m, v, p - lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p)
+''',
+    ),
+    (
+        '17 the corrections without t', '17',
+        ['What is 1 - b1^t at the second step?'],
+        '''
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    return p - lr * (m / (1 - b1) / (np.sqrt(v / (1 - b2)) + eps) + wd * p), m, v
+''',
+    ),
+    (
+        '12 dx from the last sequence to the first', '12',
+        ['In which order do its rows stand?'],
+        '''
+def prepend_backward(dx, cache):
+    P, lengths = cache
+    pieces = np.split(dx, np.cumsum([P + n for n in lengths])[:-1])
+    dE = sum(piece[:P] for piece in pieces)
+    return np.concatenate([piece[P:] for piece in pieces[::-1]]), {"prompt_embeddings": dE}
+''',
+    ),
+    (
+        '12 dE from its last row to its first', '12',
+        ['In which order do its rows stand?'],
+        '''
+def prepend_backward(dx, cache):
+    P, lengths = cache
+    pieces = np.split(dx, np.cumsum([P + n for n in lengths])[:-1])
+    dE = sum(piece[:P] for piece in pieces)
+    return np.concatenate([piece[P:] for piece in pieces]), {"prompt_embeddings": dE[::-1]}
+''',
+    ),
+    (
+        '08 dk from the last key to the first', '08',
+        ['In which order do its rows stand?'],
+        '''
+def attention_backward(do, cache):
+    q, k, v, p = cache
+    H, _, D = q.shape
+    do = heads(do, H)
+    dv = p.transpose(0, 2, 1) @ do
+    dp = do @ v.transpose(0, 2, 1)
+    ds = p * (dp - (dp * p).sum(2, keepdims=True)) * D**-0.5
+    dq, dk = ds @ k, ds.transpose(0, 2, 1) @ q
+    return merged(dq), merged(dk)[::-1], merged(dv)
+''',
+    ),
+    (
+        '08 dv with its heads side by side', '08',
+        ['In which order were the heads put together?'],
+        '''
+def attention_backward(do, cache):
+    q, k, v, p = cache
+    H, _, D = q.shape
+    do = heads(do, H)
+    dv = p.transpose(0, 2, 1) @ do
+    dp = do @ v.transpose(0, 2, 1)
+    ds = p * (dp - (dp * p).sum(2, keepdims=True)) * D**-0.5
+    dq, dk = ds @ k, ds.transpose(0, 2, 1) @ q
+    return merged(dq), merged(dk), dv.transpose(1, 2, 0).reshape(-1, H * D)
+''',
+    ),
+    (
+        '08 dk comes back first', '08',
+        ['In which order does the docstring name them?'],
+        '''
+def attention_backward(do, cache):
+    q, k, v, p = cache
+    H, _, D = q.shape
+    do = heads(do, H)
+    dv = p.transpose(0, 2, 1) @ do
+    dp = do @ v.transpose(0, 2, 1)
+    ds = p * (dp - (dp * p).sum(2, keepdims=True)) * D**-0.5
+    dq, dk = ds @ k, ds.transpose(0, 2, 1) @ q
+    return merged(dk), merged(dq), merged(dv)
+''',
+    ),
+    (
+        '15 dx comes back first', '15',
+        ['In which order does the docstring name them?'],
+        '''
+def adapter_backward(dh, cache):
+    u, a, D, U, s = cache
+    df = s * dh
+    dz = (df @ U.T) * (a > 0)
+    du = dz @ D.T
+    return du, dh + du, {"down": u.T @ dz, "down_bias": dz.sum(0), "up": a.T @ df, "up_bias": df.sum(0)}
+''',
+    ),
+    (
+        "15 dh' handed on as dx", '15',
+        ['What happens to it on the way?'],
+        '''
+def adapter_backward(dh, cache):
+    u, a, D, U, s = cache
+    df = s * dh
+    dz = (df @ U.T) * (a > 0)
+    du = dz @ D.T
+    return dh + du, dh, {"down": u.T @ dz, "down_bias": dz.sum(0), "up": a.T @ df, "up_bias": df.sum(0)}
+''',
+    ),
+    (
+        '07 the mean is added', '07',
+        ['With which sign should that part count?'],
+        '''
+def layer_norm_backward(dy, cache):
+    xhat, rstd, w = cache
+    g = dy * w
+    dx = rstd * (g + g.mean(1, keepdims=True) - xhat * (g * xhat).mean(1, keepdims=True))
+    return dx, {"weight": (dy * xhat).sum(0), "bias": dy.sum(0)}
+''',
+    ),
+    (
+        '07 w in db', '07',
+        ['Where does w stand in the forward?'],
+        '''
+def layer_norm_backward(dy, cache):
+    xhat, rstd, w = cache
+    g = dy * w
+    dx = rstd * (g - g.mean(1, keepdims=True) - xhat * (g * xhat).mean(1, keepdims=True))
+    return dx, {"weight": (dy * xhat).sum(0), "bias": g.sum(0)}
+''',
+    ),
+    (
+        '13 the largest score taken off, from the text alone', '13',
+        [],
+        '''
+def zero_share(s, P):
+    e = np.exp(s - s.max())
+    return P / (P + e.sum())
+''',
+    ),
+    (
+        '17 the move comes back, without p', '17',
+        ['From where does p move?'],
+        '''
+def adamw(p, g, m, v, t, lr, b1, b2, eps, wd):
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    return -lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p), m, v
 ''',
     ),
 ]  # fmt: skip

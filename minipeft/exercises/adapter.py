@@ -52,7 +52,7 @@ ADAPTER = Exercise(
     outputs="h' (N, C), dh (N, C), dx (N, C), dD (C, R), dd (R), dU (R, C), de (C)",
     sizes=different("NCR", 3), prepare=prepare, calls=calls, reference=reference, inside=inside,
     upstream={"h'": "dy"}, of={"dh": "h", "dx": "x", "dD": "D", "dd": "d", "dU": "U", "de": "e"},
-    constants=("s",),
+    constants=("s",), together=(("dh", "dx"),), said={"dy": "dh'"},
     wrong=(
         Wrong("dh", lambda v: v.through, RESIDUAL, "it lacks dh'.", 62),
         Wrong("dh", lambda v: v.dh + v.dy, RESIDUAL, "it has dh' twice.", 62),

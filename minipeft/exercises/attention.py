@@ -145,7 +145,7 @@ ATTENTION = Exercise(
                 "ds is in it, in the place of p.") for k in (0, 1)),
         Wrong("dv", lambda v: v.dv * v.scale, "Does the scale stand between v and o?"),
     ),
-    rules=lambda v: {},
+    together=(("dq", "dk", "dv"),),
     hints=(
         "Go backward line by line: o = p v; p = softmax(s); s = q k^T / sqrt(D). Each head by itself.",
         "A product has two gradients, as in 01; softmax is 06, over the keys. Key j hears from all its "

@@ -205,7 +205,7 @@ MERGE = Exercise(
     outputs="merged W (I, O), W again (I, O), difference ()",
     sizes=different("NIRO"), prepare=merge_prepare, calls=merge_calls, reference=merge_reference,
     inside=lambda v: {"AB": v.A @ v.B, "off": v.x @ v.M - (v.x @ v.W + v.s * (v.x @ v.A) @ v.B)},
-    constants=("s",),
+    constants=("s",), said={"M": "W'"},
     wrong=(
         *(Wrong(name, lambda v, start=start, sign=sign: getattr(v, start) + sign * v.AB,
                 "Which constant stands before A B?", fact)

@@ -1,6 +1,7 @@
 """The order of looking: does it run, the forward, shapes, every number; then the cause of what is wrong."""
 
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from .exercise import WITHOUT_THE_LAST, in_letters, shapes
 from .features import Seen, close
 from .named import find
 from .own import look_at_own
-from .running import Told, load, namespace, run
+from .running import Told, load, namespace, run, run_in_turn
 
 PROBES = (0, 1, 2)  # seeds: sizes and numbers differ, so that what holds on all three is no accident
 MOST = 2  # causes that are told at once
@@ -75,11 +76,37 @@ def look_at(exercise, functions):
 def looked_at(exercise, functions, seeds=PROBES):
     """Lines on functions that are right in all. Raises Told, with the cause, where they are not."""
     probes = [exercise.truth(exercise.draw(seed)) for seed in seeds]
-    results = [run(exercise, functions, v, quiet=k > 0) for k, v in enumerate(probes)]
+    twins = probes[0], exercise.draw(seeds[0], other=True)
+    alone = [run(exercise, functions, v, quiet=k > 0) for k, v in enumerate(twins)]
+    by_its_arguments(exercise, functions, twins, alone)
+    results = [alone[0], *(run(exercise, functions, v) for v in probes[1:])]
+    by_its_arguments(exercise, functions, probes[:2], results[:2])  # of other sizes
     lines = judged(exercise, functions, probes, results)
     other = exercise.truth(exercise.draw(WITHOUT_THE_LAST))
     compared(exercise, functions, [other], [run(exercise, functions, other)])
     return lines
+
+
+def by_its_arguments(exercise, functions, probes, alone):
+    """Raise Told where two probes, run in turn, give other results than each of them alone.
+
+    So it is with two layers of a model, or two tensors of an optimizer.
+    """
+    values = [value for result in alone for value in result.values()]
+    if not all(np.issubdtype(a.dtype, np.floating) and np.isfinite(a).all() for a in values):
+        return  # `well_formed` will tell
+    try:
+        pairs = list(zip(run_in_turn(exercise, functions, probes), alone, strict=True))
+    except Told as told:
+        raise Told(f"alone it runs; {BETWEEN} it stops: {told.lines[0]}", KEPT) from None
+    names = shapes(exercise.outputs)
+    if changed := [name for name in names if not all(close(r[name], a[name]) for r, a in pairs)]:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise Told(f"{', '.join(changed[:3])}{more}: other numbers than alone {BETWEEN}.", KEPT)
+
+
+BETWEEN = "when calls on other inputs come in between"
+KEPT = "What is read that came in no argument: a global, say, that another call has written?"
 
 
 def judged(exercise, functions, probes, results):
@@ -99,6 +126,8 @@ def judged(exercise, functions, probes, results):
 
 def compared(exercise, functions, probes, results):
     """The names of the results, all of them right. Raises Told, with the cause, where one is not."""
+    for names in exercise.together:
+        in_their_order(names, probes, results)
     wrong = {}
     for name in shapes(exercise.outputs):
         yours, true = [r[name] for r in results], [v.true[name] for v in probes]
@@ -111,6 +140,18 @@ def compared(exercise, functions, probes, results):
     if wrong:
         raise Told(*told_of(exercise, functions, forward or wrong, right))
     return right
+
+
+def in_their_order(names, probes, results):
+    """Raise Told where these results are all right, and each in another's place."""
+    for order in permutations(names):
+        pairs = [(r[name], v.true[at]) for r, v in zip(results, probes, strict=True)
+                 for name, at in zip(names, order, strict=True)]  # fmt: skip
+        if order != names and all(close(g, t) for g, t in pairs):
+            raise Told(
+                f"what comes back as {', '.join(names)} is {', '.join(order)}.",
+                "In which order does the docstring name them?",
+            )
 
 
 def well_formed(name, value, v):
@@ -155,9 +196,10 @@ def told_of(exercise, functions, wrong, right):
 
 def follows_forward(exercise, functions, seen):
     """Is this wrong gradient, for all that, the derivative of the learner's own forward?"""
-    if seen.yours[0].shape != seen.true[0].shape:
-        return False
-    return differences(exercise, functions, seen.v[0], seen.name, seen.yours[0], elements=3) < TOLERANCE
+    v, g, t = next(
+        (v, g, t) for v, g, t in zip(seen.v, seen.yours, seen.true, strict=True) if not close(g, t)
+    )
+    return g.shape == t.shape and differences(exercise, functions, v, seen.name, g, elements=3) < TOLERANCE
 
 
 def differences(exercise, functions, v, name, gradient=None, elements=None):

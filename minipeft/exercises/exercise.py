@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -61,6 +61,8 @@ class Exercise:
     scales     (v) -> {tensor: {name: factors}}: what an entry, row or column may be off by
     rules      (v) -> {tensor: {what holds of the true value: (the same after "must", a test)}}
     constants  names of numbers that a common factor may be made of; sizes are so by themselves
+    together   results that one call returns side by side, where their order is easily mistaken
+    said       {input: its name in the learner's text}, where that is another
     writable   inputs that a function may change, if it puts them back
     hints      three, in order: where to look, which rule, which shapes
     """
@@ -87,6 +89,8 @@ class Exercise:
     scales: Callable = lambda v: {}
     rules: Callable = lambda v: {}
     constants: tuple = ()
+    together: tuple = ()
+    said: dict = field(default_factory=dict)
     writable: tuple = ()
 
     @property
@@ -94,10 +98,15 @@ class Exercise:
         """ "10" of "10_lora"."""
         return self.name[:2]
 
-    def draw(self, seed):
-        """Numbers to try it on: a namespace of inputs and sizes, in float64, read-only but for `writable`."""
+    def draw(self, seed, other=False):
+        """Numbers to try it on: a namespace of inputs and sizes, in float64, read-only but for `writable`.
+
+        other: other numbers of the same sizes.
+        """
         rng = np.random.default_rng([int(self.number), seed])
         sizes = self.sizes(rng)
+        if other:
+            rng = np.random.default_rng([int(self.number), seed, 1])
         v = SimpleNamespace(seed=seed, sizes=sizes, **{k: n for k, n in sizes.items() if k.isidentifier()})
         for name, letters in shapes(self.inputs).items():
             setattr(v, name, rng.standard_normal([sizes[letter] for letter in letters]))

@@ -93,6 +93,7 @@ def an_input(seen):
     """An input handed on."""
     for name in shapes(seen.exercise.inputs):
         if all(close(g, getattr(v, name)) for g, v in zip(seen.yours, seen.v, strict=True)):
+            name = seen.exercise.said.get(name, name)
             return Finding(f"it is {name}, unchanged.", ("What happens to it on the way?",))
     return None
 
@@ -136,13 +137,15 @@ def parts_of_it(seen):
         weights.append(k)
     if len({len(k) for k in weights}) > 1:
         return None
-    said = []
+    said, turned_round = [], []
     for name, ks in zip([*names, "what remains"], zip(*weights, strict=True), strict=False):
         if all(abs(k) < 1e-9 for k in ks):
             said.append(f"lacks {name}")
         elif any(abs(k - 1) > 1e-9 for k in ks):
             said.append(f"has {name} {number(ks[0])} times{named(ks, seen)}")
-    return Finding(f"it {', and '.join(said)}; nothing else differs.", ("How often should that part count?",))
+            turned_round.append(np.allclose(ks, -1, rtol=1e-9))
+    asked = "With which sign" if turned_round == [True] * len(said) else "How often"
+    return Finding(f"it {', and '.join(said)}; nothing else differs.", (f"{asked} should that part count?",))
 
 
 def scaled(seen):
@@ -201,16 +204,29 @@ def some_lines(seen):
 
 
 def moved(seen):
-    """The right numbers in other places."""
+    """The right numbers in other places: whole rows or columns, or single entries."""
+    heads = "H" in seen.v[0].sizes
+    if seen.true[0].ndim == 2:
+        for word, turn in (("row", np.asarray), ("column", np.transpose)):
+            if all(close(sorted_rows(turn(g)), sorted_rows(turn(t))) for g, t in seen.pairs):
+                asked = f"In which order do its {word}s stand?"
+                if heads and word == "column":
+                    asked = "In which order were the heads put together?"
+                return Finding(f"the right {word}s, in another order.", (asked,))
     if all(close(np.sort(g, axis=None), np.sort(t, axis=None)) for g, t in seen.pairs):
         if seen.true[0].ndim < 2:
             question = "In which order do its entries stand?"
-        elif "H" in seen.v[0].sizes:
+        elif heads:
             question = "In which order were the heads taken apart?"
         else:
             question = f"Was {seen.name} transposed, or reshaped?"
         return Finding("the right numbers, in the wrong places.", (question,))
     return None
+
+
+def sorted_rows(rows):
+    """The rows of a matrix, those of small entries first."""
+    return rows[np.argsort(np.abs(rows).sum(1))]
 
 
 def rules_broken(seen):
@@ -228,8 +244,8 @@ def rules_broken(seen):
 
 
 FEATURES = (
-    other_shape, nothing, an_input, another, common_factor, parts_of_it, scaled, turned, factor_by_line,
-    some_lines, moved, rules_broken,
+    another, other_shape, nothing, an_input, common_factor, parts_of_it, scaled, turned, factor_by_line,
+    moved, some_lines, rules_broken,
 )  # fmt: skip
 
 

@@ -227,7 +227,7 @@ NORM = Exercise(
     ),
     parts=lambda v: {"dx": {"the path through the mean": -v.rstd * v.mean,
                             "the path through the variance": -v.rstd * v.along}},
-    scales=lambda v: {"dx": {"rstd": v.rstd, "w": v.w}, "dw": {"w": v.w}},
+    scales=lambda v: {"dx": {"rstd": v.rstd, "w": v.w}, "dw": {"w": v.w}, "db": {"w": v.w}},
     rules=norm_rules,
     hints=(
         "x reaches y by three ways: itself, the mean of its row, the variance of its row.",

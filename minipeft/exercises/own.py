@@ -64,7 +64,7 @@ def looked_at(Mine):
     batch = pack([([1, 2, 3], [4, 5, 2]), ([6], [7, 8, 9, 3])])
     frozen = {name: w.copy() for name, w in model.weights.items()}
     peft = PeftModel(model, Mine())
-    keep_x(peft.method)
+    keep_what_comes(peft.method)
     if not peft.trainable:
         raise Told("nothing trains.", f"What does {'optimizer_changes' if peft.tensors else 'init'} return?")
     again = PeftModel(model, Mine()).tensors
@@ -73,6 +73,7 @@ def looked_at(Mine):
     count = sum(p.size for p in peft.trainable.values())
     begins = float(peft.loss(batch))
     unchanged = bool(np.isclose(begins, PeftModel(model, Method()).loss(batch), rtol=1e-12))
+    by_its_cache(peft, batch)
     errors = gradcheck(peft, batch, elements=3)
     worst = max(errors, key=errors.get)
     if not errors[worst] < TOLERANCE:
@@ -143,10 +144,33 @@ def in_float32(Mine, config, batch):
         raise Told(f"in a float32 model the gradient of {wide[0]}.", "Which array or number is float64?")
 
 
-def keep_x(method):
-    """From now on x comes to `linear` read-only: the layer's own backward reads it, too."""
-    linear = method.linear
+def by_its_cache(peft, batch):
+    """Raise Told where a gradient changes when `linear` is called on other numbers before its backward."""
+    linear, rng = peft.method.linear, np.random.default_rng(0)
+
+    def and_again(name, x, y, step):
+        answer = linear(name, x, y, step)
+        linear(name, rng.standard_normal(x.shape), rng.standard_normal(y.shape), step)
+        return answer
+
+    with scrambled(peft):
+        _, alone = peft.loss_and_grads(batch)
+        peft.method.linear = and_again
+        _, grads = peft.loss_and_grads(batch)
+        peft.method.linear = linear
+    for name, g in grads.items():
+        if not np.allclose(g, alone[name], rtol=1e-9, atol=1e-12):
+            raise Told(
+                f"{name}: another gradient when `linear` is called on other inputs before `linear_backward`.",
+                "What is kept on self or in a global, in the place of the cache?",
+            )
+
+
+def keep_what_comes(method):
+    """From now on x comes to `linear` read-only, and dy to its backward: others read them, too."""
+    linear, linear_backward = method.linear, method.linear_backward
     method.linear = lambda name, x, y, step: linear(name, read_only(x), y, step)
+    method.linear_backward = lambda dy, cache, step: linear_backward(read_only(dy), cache, step)
 
 
 def below_the_top(config, agrees):

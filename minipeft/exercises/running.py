@@ -52,18 +52,36 @@ def load(path):
 
 def run(exercise, functions, v, until=(), quiet=True):
     """{name: what the functions gave}. until: stop as soon as these are known. Raises Told."""
-    results, calls, answer = {}, exercise.calls(v), None
-    while not until or not set(until) <= set(results):
+    results = {}
+    for _ in call_by_call(exercise, functions, v, results, quiet):
+        if until and set(until) <= set(results):
+            break
+    return results
+
+
+def run_in_turn(exercise, functions, probes):
+    """The same for each of several probes, the first call on all of them before the second on any."""
+    results = [{} for _ in probes]
+    running = [call_by_call(exercise, functions, v, r) for v, r in zip(probes, results, strict=True)]
+    for _ in zip(*running, strict=True):
+        pass
+    return results
+
+
+def call_by_call(exercise, functions, v, results, quiet=True):
+    """Make the exercise's calls, with a pause behind each; what they gave goes into `results`."""
+    calls, answer = exercise.calls(v), None
+    while True:
         try:
             call = calls.send(answer)
         except StopIteration:
-            break
+            return
         answer = None
         if isinstance(call, Call):
             answer = called(exercise, functions, v, call, quiet)
             call = unpacked(call.function, call.returns, answer)
-        results |= call
-    return results
+        results.update(call)
+        yield
 
 
 def called(exercise, functions, v, call, quiet):

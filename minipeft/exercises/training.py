@@ -77,7 +77,7 @@ def adamw_calls(v):
     numbers = {"lr": v.lr, "b1": v.b1, "b2": v.b2, "eps": v.eps, "wd": v.wd}
     arguments = lambda p, g, m, u, t, **other: (p, g, m, u, t, *(numbers | other).values())
     zero = np.zeros_like(v.p)
-    p, m, u = yield Call("adamw", arguments(v.p, v.g1, zero, zero, 1), ("p", "m", "v"))
+    p, m, u = yield Call("adamw", arguments(v.p, v.g1, zero, zero, 1), ("new p", "m", "v"))
     yield moves("the move at step 1", p, v.p)
     p2, _, _ = yield Call("adamw", arguments(p, v.g2, m, u, 2), ("p", "m at step 2", "v at step 2"))
     yield moves("the move at step 2", p2, p)
@@ -102,7 +102,7 @@ def adamw_reference(v):
     AdamW(v.lr, (v.b1, v.b2), v.eps, v.wd).step(still, {"p": np.zeros_like(v.p)})
     AdamW(v.lr, (v.b1, v.b2), v.eps, 0.0).step(tiny, {"p": 1e-7 * v.g1})
     return {
-        "m": m, "v": u, "m at step 2": one.m["p"], "v at step 2": one.v["p"],
+        "new p": p1, "m": m, "v": u, "m at step 2": one.m["p"], "v at step 2": one.v["p"],
         "the move at step 1": p1 - v.p, "the move at step 2": two["p"] - p1,
         "the move at g = 0": still["p"] - v.p, "the move at tiny g": tiny["p"] - v.p,
     }  # fmt: skip
@@ -115,11 +115,11 @@ def adamw_prepare(v, rng):
     v.eps = 1e-8 * round(float(rng.uniform(1.5, 4)), 1)
 
 
-def move(v, which, corrected="mv", coupled=False, eps_inside=False, first=1, decay="lr", power=2, swap=False,
-         after=False, mean=True, sign=1):  # fmt: skip
+def move(v, which, corrected="mv", coupled=False, eps_inside=False, first=1, last=9, decay="lr", power=2,
+         swap=False, after=False, mean=True, sign=1):  # fmt: skip
     """The moves of an AdamW with something wrong: at step 1 or 2, with g = 0 ("still"), or with tiny g.
 
-    corrected: which of m and v are.
+    corrected: which of m and v are. first, last: the t of the first step, and the highest that t becomes.
     """
     b1, b2 = (v.b2, v.b1) if swap else (v.b1, v.b2)
     p, m, u = v.p, 0 * v.p, 0 * v.p
@@ -128,11 +128,12 @@ def move(v, which, corrected="mv", coupled=False, eps_inside=False, first=1, dec
     for t, g in enumerate(gradients, first):
         g = g + wd * p if coupled else g
         m, u = b1 * m + (1 - b1) * g, b2 * u + (1 - b2) * np.abs(g) ** power
+        t = min(t, last)
         mh = m / (1 - b1**t) if "m" in corrected else m
         uh = u / (1 - b2**t) if "v" in corrected else u
         root = np.sqrt(uh + v.eps) if eps_inside else np.sqrt(uh) + v.eps
         step = v.lr * (mh if mean else g) / root
-        by = 0.0 if coupled else {"lr": v.lr, "": 1.0, "none": 0.0}[decay] * wd
+        by = 0.0 if coupled else {"lr": v.lr, "": 1.0, "none": 0.0, "added": -v.lr}[decay] * wd
         start, p = p, p - sign * step - by * (p - step if after else p)
     return p - start
 
@@ -163,7 +164,8 @@ ADAMW = Exercise(
     outputs="m (I, O), v (I, O), the move at step 1 (I, O), the move at step 2 (I, O), "
             "the move at g = 0 (I, O), the move at tiny g (I, O), m at step 2 (I, O), v at step 2 (I, O)",
     sizes=different("IO", 3), prepare=adamw_prepare, calls=adamw_calls, reference=adamw_reference,
-    constants=("lr", "wd", "b1", "b2"),
+    constants=("lr", "wd", "b1", "b2", "eps"),
+    together=(("new p", "m", "v"),), said={"g1": "g", "g2": "g"},
     wrong=(
         *variants(FIRST, 66, lambda v: f"m and v are not corrected: without decay the first step is "
                   f"{(1 - v.b1) / (1 - v.b2) ** 0.5:.3g} times lr.", corrected=""),
@@ -174,8 +176,12 @@ ADAMW = Exercise(
         *variants(STILL, 67, "the decay goes through m and v, with the gradient.", coupled=True),
         *variants(STILL, 68, "the decay is 1/lr times too large.", decay=""),
         *variants(STILL, None, "there is no decay.", decay="none"),
+        *variants("Set g to 0: does p shrink, or grow?", None, "the decay has its sign turned.",
+                  decay="added"),
         *variants("What is 1 - b1^t at the first step?", 69, "the corrections are those of step t + 1.",
             first=2),
+        *variants("What is 1 - b1^t at the second step?", None,
+                  "the corrections are those of the first step.", last=1),
         *variants("v is a mean of what: |g|, or g^2?", 69, "|g| is in it.", power=1),
         *variants("Where does eps stand: under the root, or beside it?", 69, "it shows where g is tiny.",
                   eps_inside=True),
@@ -188,6 +194,9 @@ ADAMW = Exercise(
         *variants("Which way does p go, along the gradient or against it?", None,
             "the gradient's step has its sign "
                   "turned.", sign=-1),
+        *(Wrong(name, lambda v, name=name: v.true[name] - v.p, "From where does p move?",
+                "what comes back is the move, without p.")
+          for name in ("the move at step 1", "the move at g = 0", "the move at tiny g")),
         Wrong("m", lambda v: (1 - v.b2) * v.g1, "Which beta goes with m?", "b2 is in it.", 70),
         Wrong("v", lambda v: (1 - v.b1) * v.g1**2, "Which beta goes with v?", "b1 is in it.", 70),
         Wrong("v", lambda v: (1 - v.b2) * np.abs(v.g1), "v is a mean of what: |g|, or g^2?",

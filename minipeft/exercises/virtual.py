@@ -108,7 +108,7 @@ PROMPT = Exercise(
     ("prepend", "prepend_backward"),
     inputs="E (P, C), x (N, C), dy (N + S P, C)", outputs="x' (N + S P, C), dx (N, C), dE (P, C)",
     sizes=rows_sizes, prepare=rows_prepare, calls=prompt_calls, reference=prompt_reference,
-    upstream={"x'": "dy"}, of={"dx": "x", "dE": "E"},
+    upstream={"x'": "dy"}, of={"dx": "x", "dE": "E"}, said={"dy": "dx'"},
     wrong=(
         *shared("dE", "dy"), *text_alone("dx", "dy"),
         Wrong("x'", lambda v: np.concatenate([v.E, v.x]), "How many sequences are there in x?",
@@ -126,6 +126,13 @@ PROMPT = Exercise(
 )  # fmt: skip
 
 # --------------------------------------------------------------------------------------- 13 prefix tuning
+
+
+def prefix_sizes(rng):
+    """Those of rows in front, and n scores: a number that no other letter has."""
+    sizes = rows_sizes(rng)
+    free = [n for n in range(2, 9) if n not in sizes.values()]
+    return sizes | {"n": int(rng.choice(free))}
 
 
 def prefix_calls(v):
@@ -149,10 +156,11 @@ def prefix_reference(v):
 PREFIX = Exercise(
     "13_prefix_tuning", "Prefix tuning: keys and values in front", 2, 20, ("08", "12"),
     "minipeft/methods/keys_values/prefix_tuning.py", ("prefix", "prefix_backward", "zero_share"),
-    inputs="K (N, C), V (N, C), P_k (P, C), P_v (P, C), s (S), dy_k (N + S P, C), dy_v (N + S P, C)",
+    inputs="K (N, C), V (N, C), P_k (P, C), P_v (P, C), s (n), dy_k (N + S P, C), dy_v (N + S P, C)",
     outputs="K' (N + S P, C), V' (N + S P, C), dK (N, C), dV (N, C), dP_k (P, C), dP_v (P, C), share ()",
-    sizes=rows_sizes, prepare=rows_prepare, calls=prefix_calls, reference=prefix_reference,
+    sizes=prefix_sizes, prepare=rows_prepare, calls=prefix_calls, reference=prefix_reference,
     upstream={"K'": "dy_k", "V'": "dy_v"}, of={"dK": "K", "dV": "V", "dP_k": "P_k", "dP_v": "P_v"},
+    said={"dy_k": "dK'", "dy_v": "dV'"},
     wrong=(
         Wrong("dP_k", lambda v: v.dP_v, "Keys and values: which is which?", row=58),
         Wrong("dP_v", lambda v: v.dP_k, "Keys and values: which is which?", row=58),

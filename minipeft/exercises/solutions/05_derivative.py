@@ -20,7 +20,7 @@ import numpy as np
 
 
 def derivative(f, array, direction, h):
-    """f: a function of nothing; array and direction of one shape; h > 0 -> df/dt, a number."""
+    """f: a function of nothing; array and direction (N, K); h > 0 -> df/dt, a number."""
     kept, values = array.copy(), {}
     # -- yours --
     for t in (h, -h, 2 * h, -2 * h):
