@@ -507,6 +507,14 @@ def test_a_folder_without_an_adapter_is_refused(tmp_path):
         PeftModel.from_pretrained(small_model(), tmp_path)
 
 
+def test_a_folder_of_a_pickle_says_how_to_convert_it(lora):
+    (lora / TENSORS).rename(lora / "adapter_model.bin")
+    with pytest.raises(
+        InputError, match=r"only safetensors are read, .* adapter_model.bin; .*save_pretrained"
+    ):
+        PeftModel.from_pretrained(small_model(), lora)
+
+
 def test_an_adapter_of_the_hub_is_fetched(tmp_path, monkeypatch):
     peft, asked = trained(CASES["lora"], "float64"), []
     peft.save_pretrained(tmp_path)

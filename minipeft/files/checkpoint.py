@@ -55,8 +55,9 @@ def read_gpt2(name, dtype="float32", device="cpu", forms=None):
     Of a folder with config.json and model.safetensors, or shards and their index.
 
     name: a folder, a name under `weights/`, or a published size, downloaded once ("gpt2", "gpt2-medium",
-    "gpt2-large", "gpt2-xl", "distilgpt2"). Names may start with "transformer."; attention-mask buffers of
-    old checkpoints are skipped; every other name and shape must be as the configuration says.
+    "gpt2-large", "gpt2-xl", "distilgpt2"; "openai-community/gpt2" and so on are the same). Names may start
+    with "transformer."; attention-mask buffers of old checkpoints are skipped; every other name and shape
+    must be as the configuration says.
     forms(config): what brings a weight into the form in which it is held, (name, W) -> W. Each is in it
     before the next one is read, so that one weight at a time is in memory as an array.
     Raises InputError naming file and tensor.
@@ -107,6 +108,12 @@ def weight_files(folder):
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         return shards(index)
+    if pickles := sorted(folder.glob("pytorch_model*.bin")):
+        raise InputError(
+            f"{folder}: only safetensors are read, and no pickle such as {pickles[0].name}; `transformers` "
+            "converts it: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER, "
+            "safe_serialization=True)"
+        )
     raise InputError(f"{folder}: neither model.safetensors nor model.safetensors.index.json is there")
 
 

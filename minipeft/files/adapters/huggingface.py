@@ -377,6 +377,7 @@ SHARED = {  # tensors that belong to no layer
     PromptTuning.table: ("prompt_embeddings", "same"),  # (P, C)
     TABLE: ("prompt_embeddings", "same"),  # (P, 2 L C)
 }
+PICKLE = "adapter_model.bin"  # what the first versions of PEFT wrote
 PARTED = "parted"  # in `unread`: wte and head, one in the base, are two in the file, and do not train
 TWICE = (".original_module.", ".modules_to_save.")  # what PEFT adds to the file where bias and modules meet
 
@@ -461,6 +462,11 @@ def load(model, folder, attach):
     path = folder / TENSORS
     config = read_config(folder)
     check_kinds(config, KINDS, folder / CONFIG)
+    if not path.is_file() and (folder / PICKLE).is_file():
+        raise InputError(
+            f"{folder}: only safetensors are read, and no pickle such as {PICKLE}; `peft` converts it: "
+            "PeftModel.from_pretrained(BASE, FOLDER).save_pretrained(FOLDER, safe_serialization=True)"
+        )
     stored, metadata = read_safetensors(path)
     if not any(".transformer." in f".{key}" for key in stored):  # of a model without a head
         words = ("target_modules", "feedforward_modules", "exclude_modules")
