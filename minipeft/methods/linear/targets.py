@@ -93,6 +93,7 @@ def compiled(pattern, end=False):
         raise InputError(f"a regular expression of {len(pattern):,} characters: more than {LONGEST:,}")
     try:
         expression = re.compile(pattern)
+        behind = re.compile(rf"(.*\.)?({pattern})") if end else expression
     except (re.error, OverflowError, RecursionError) as error:
         raise InputError(f"{pattern!r} is no regular expression: {error}") from None
     if re.search(r"\\[1-9]|\(\?P=", pattern) or expression.flags & re.VERBOSE:
@@ -106,4 +107,4 @@ def compiled(pattern, end=False):
         flat = flat[: group.start()] + inner + flat[group.end() - len(repeated) :]
     if len(re.findall(r"[*+}?][?+]?", flat)) > MOST_REPEATS:
         raise InputError(f"the regular expression {pattern!r} has more than {MOST_REPEATS} repeats")
-    return re.compile(rf"(.*\.)?({pattern})") if end else expression
+    return behind
