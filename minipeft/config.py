@@ -94,11 +94,22 @@ SIZES = {  # the published checkpoints; each is GPT-2 small but for these
 }
 
 
+def repository(size):
+    """The name of a published size on the Hugging Face hub."""
+    return f"distilbert/{size}" if size == "distilgpt2" else f"openai-community/{size}"
+
+
+def published(name):
+    """The size that is called so, "gpt2" or "openai-community/gpt2", or None."""
+    size = str(name).rpartition("/")[2]
+    return size if size in SIZES and str(name) in (size, repository(size)) else None
+
+
 def config_of_size(name):
     """The configuration of a published size. Raises InputError for an unknown name."""
-    if name not in SIZES:
+    if published(name) is None:
         raise InputError(f"no published GPT-2 is called {name!r}: {choose_from(name, SIZES)}")
-    return GPT2Config(**SIZES[name])
+    return GPT2Config(**SIZES[published(name)])
 
 
 def check_sequences(sequences, config, virtual=0, to_come=0):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from .backend import xp_for
-from .config import SIZES, GPT2Config, check_sequences, config_of_size
+from .config import GPT2Config, check_sequences, config_of_size, published
 from .errors import InputError, check_choice, counted
 from .files.checkpoint import read_gpt2, write_gpt2
 from .generate import KVCache, generate, generate_ids, logits, next_logits
@@ -189,7 +189,7 @@ def load_model(spec, dtype="float32", device="cpu", base=None, ops="fast"):
     if not spec.startswith("random:"):
         return GPT2.from_pretrained(spec, dtype=dtype, device=device, ops=ops, base=base)
     name = spec.removeprefix("random:")
-    if name in SIZES:
+    if published(name):
         model = GPT2.random(name, dtype=dtype, device=device, ops=ops)
     else:
         like = GPT2.from_pretrained(name)

@@ -11,9 +11,13 @@ import pytest
 from small import CONFIG, small_model, snapshot, texts
 
 from minipeft import GPT2, GPT2Config, InputError
+from minipeft.app.info import shape_of
+from minipeft.config import config_of_size
 from minipeft.files import checkpoint as files
 from minipeft.files.content import content_of
+from minipeft.files.hub import download, refuse_base
 from minipeft.files.tensors import open_safetensors, read_safetensors, write_safetensors
+from minipeft.model import load_model
 
 
 @pytest.fixture
@@ -236,16 +240,44 @@ def test_a_downloaded_model_is_loaded(folder, monkeypatch):
     monkeypatch.setattr(
         "huggingface_hub.snapshot_download", lambda repo, **_: asked.append(repo) or str(folder)
     )
-    assert GPT2.from_pretrained("gpt2-medium").config == CONFIG
-    assert asked == ["openai-community/gpt2-medium"]
+    for name in ("gpt2-medium", "openai-community/gpt2-medium", "distilbert/distilgpt2"):
+        assert GPT2.from_pretrained(name).config == CONFIG
+    medium = "openai-community/gpt2-medium"
+    assert asked == [medium, medium, "distilbert/distilgpt2"]
+
+
+@pytest.mark.parametrize("name", ["someone/gpt2", "openai-community/distilgpt2", "openai-community/gpt3"])
+def test_another_name_with_a_slash_is_no_published_size(name, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    for ask in (GPT2.from_pretrained, GPT2.random, download):
+        with pytest.raises(InputError, match=f"{name}: no such folder|no published GPT-2 is called '{name}'"):
+            ask(name)
+
+
+def test_the_name_on_the_hub_is_a_shape_too(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    assert shape_of("openai-community/gpt2-xl") == (config_of_size("gpt2-xl"), None)
+    assert load_model("random:distilbert/distilgpt2").config == config_of_size("distilgpt2")
 
 
 def test_weights_here_come_before_the_hub(folder, monkeypatch, tmp_path_factory):
     here = tmp_path_factory.mktemp("here")
     (here / "weights").mkdir()
-    folder.rename(here / "weights" / "gpt2")
+    folder = folder.rename(here / "weights" / "gpt2")
     monkeypatch.chdir(here)
-    assert GPT2.from_pretrained("gpt2").config == CONFIG
+    for name in ("gpt2", "openai-community/gpt2"):
+        assert GPT2.from_pretrained(name).config == CONFIG
+        with pytest.raises(InputError, match="this is the folder of the base"):
+            refuse_base(folder, name)
+
+
+@pytest.mark.parametrize("pickle", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin"])
+def test_a_folder_of_a_pickle_says_how_to_convert_it(pickle, folder):
+    (folder / "model.safetensors").rename(folder / pickle)
+    with pytest.raises(
+        InputError, match=f"only safetensors are read, .* {pickle}; .*safe_serialization=True"
+    ):
+        GPT2.from_pretrained(folder)
 
 
 def test_a_write_that_fails_leaves_the_old_file(folder, monkeypatch):

@@ -236,6 +236,146 @@ def test_methods_are_said_in_pefts_words(methods, values, tmp_path):
     assert {key: config[key] for key in values} == values
 
 
+def by_name(*kinds, layers=(0, 1, 2)):
+    return [f"h.{i}.{kind}" for i in layers for kind in kinds]
+
+
+LINEAR = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+LN_F = LNTuning(("ln_f",))
+
+
+@pytest.mark.parametrize(
+    "methods, values",
+    [  # of an expression PEFT asks "transformer.h.0.ln_1" and "transformer.h.0.attn", too
+        (LoRA(r=2, target_modules=r"h\.0\..*"), {"target_modules": by_name(*LINEAR, layers=(0,))}),
+        (DoRA(r=2, target_modules=r".*"), {"target_modules": by_name(*LINEAR)}),
+        (
+            VeRA(r=2, target_modules=r"transformer\.h\.2\..*"),
+            {"target_modules": by_name(*LINEAR, layers=(2,))},
+        ),
+        (LNTuning(r"h\..*"), {"target_modules": by_name("ln_1", "ln_2")}),
+        (LNTuning(r".*ln_.*"), {"target_modules": r".*ln_.*"}),
+        (
+            LoRA(r=2, target_modules=r"(transformer\.h\.0|h\.1)\.attn\.c_attn"),
+            {"target_modules": by_name("attn.c_attn", layers=(0, 1))},
+        ),
+        (LoRA(r=2, target_modules=r"(?i)h\.0\.MLP\.C_FC"), {"target_modules": ["h.0.mlp.c_fc"]}),
+        (LoRA(r=2, target_modules=("c_attn", "ln_1", "wte")), {"target_modules": by_name("attn.c_attn")}),
+        (VeRA(r=2, target_modules=("c_fc", "attn")), {"target_modules": by_name("mlp.c_fc")}),
+        (  # a layer that is named in whole is not asked for its number there
+            LoRA(r=2, target_modules=("transformer.h.0.mlp.c_fc", "c_attn"), layers_to_transform=1),
+            {"target_modules": ["h.1.attn.c_attn"], "layers_to_transform": None},
+        ),
+        (
+            IA3(r"h\.0\..*", ("mlp.c_proj",)),
+            {
+                "target_modules": by_name(*LINEAR, layers=(0,)),
+                "feedforward_modules": ["h.0.mlp.c_proj"],
+            },
+        ),
+        (  # which is a word for target_modules alone
+            IA3(("c_fc",), "all-linear"),
+            {"target_modules": by_name("mlp.c_fc"), "feedforward_modules": by_name("mlp.c_fc")},
+        ),
+        (IA3(("c_attn", "n"), ("n",)), {"target_modules": ["c_attn", "n"], "feedforward_modules": []}),
+        # of modules_to_save every end of a name, of any letters: "attn" is "c_attn", too
+        ([LN_F, Modules(("attn",))], {"modules_to_save": by_name("attn")}),
+        ([LN_F, Modules(("h",))], {"modules_to_save": ["h.0", "h.1", "h.2"]}),
+        ([LN_F, Modules(("h.0.attn", "h.0"))], {"modules_to_save": ["h.0"]}),
+        (
+            [PrefixTuning(2), Modules(("h.0.mlp", "mlp.c_fc"))],
+            {"modules_to_save": ["h.0.mlp", "h.1.mlp.c_fc", "h.2.mlp.c_fc"]},
+        ),
+        (
+            [LoRA(r=2), Modules(("c_fc", "transformer.h.0.mlp.c_fc", "wte"))],
+            {"modules_to_save": ["c_fc", "transformer.h.0.mlp.c_fc", "wte", "lm_head"]},
+        ),
+    ],
+    ids=str,
+)
+def test_peft_finds_in_the_file_the_modules_of_here_and_no_other(methods, values, tmp_path):
+    peft = trained(methods, "float64")
+    peft.save_pretrained(tmp_path)
+    config = read_json(tmp_path / CONFIG)
+    assert {key: config[key] for key in values} == values
+    assert np.array_equal(logits(PeftModel.from_pretrained(peft.model, tmp_path)), logits(peft))
+
+
+def test_an_end_of_wte_in_modules_to_save_is_wte(tmp_path):
+    peft = PeftModel(small_model().untied(), [LoRA(r=2), Modules(("wte",))])
+    peft.save_pretrained(tmp_path)
+    change(tmp_path, modules_to_save=["te"])
+    assert "wte.weight" in PeftModel.from_pretrained(peft.model, tmp_path).trainable
+
+
+@pytest.mark.parametrize(
+    "method",
+    [LoRA(r=2), LNTuning(("ln_1",)), IA3(("c_attn",), ())],
+    ids=lambda method: type(method).__name__,
+)
+@pytest.mark.parametrize(
+    "exclude, left",
+    [
+        (r"h\.0\..*", (0, 1, 2)),
+        (r"transformer\.h\.0\..*", (1, 2)),
+        (r".*\.0\..*", (1, 2)),
+        ("all-linear", (0, 1, 2)),
+        (r"c_attn|ln_1", (0, 1, 2)),
+        (["h.0.attn.c_attn", "0.ln_1"], (1, 2)),
+        (["transformer.h.1.attn.c_attn", "transformer.h.1.ln_1"], (0, 2)),
+        (["h.0", "0"], (0, 1, 2)),
+    ],
+    ids=str,
+)
+def test_exclude_modules_sees_the_whole_name_as_in_peft(method, exclude, left, tmp_path):
+    """A string is a regular expression for "transformer.h.0.attn.c_attn"; a list has such names, or ends."""
+    trained(method).save_pretrained(tmp_path)
+    change(tmp_path, exclude_modules=exclude)
+    without_layers(tmp_path, {0, 1, 2} - {*left})
+    peft = PeftModel.from_pretrained(small_model(), tmp_path)
+    assert {int(name.split(".")[1]) for name in peft.trainable} == {*left}
+    peft.save_pretrained(tmp_path / "again")
+    assert read_json(tmp_path / "again" / CONFIG)["exclude_modules"] == exclude
+
+
+def without_layers(folder, layers):
+    """The adapter's tensors, but for those of some layers."""
+    keys = lambda tensors: [key for key in tensors if any(f".h.{i}." in key for i in layers)]
+    rewrite(folder, lambda tensors: [tensors.pop(key) for key in keys(tensors)])
+
+
+def test_an_expression_sees_the_whole_name_as_in_peft(tmp_path):
+    peft = trained(LoRA(r=2, target_modules=("h.0.attn.c_attn",)))
+    peft.save_pretrained(tmp_path)
+    change(tmp_path, target_modules=r"(transformer\.h\.0|h\.1)\.attn\.c_attn")
+    assert np.array_equal(logits(PeftModel.from_pretrained(peft.model, tmp_path)), logits(peft))
+    peft = trained(IA3(("c_attn",), ()))
+    peft.save_pretrained(tmp_path)
+    change(tmp_path, feedforward_modules=r"h\.0\.attn\.c_attn")  # which is no whole name, and so nothing
+    assert np.array_equal(logits(PeftModel.from_pretrained(peft.model, tmp_path)), logits(peft))
+
+
+def test_the_whole_name_in_a_model_without_a_head_is_shorter(tmp_path):
+    """So is that of an expression, and a save is of a model with a head."""
+    peft = trained(LoRA(r=2, target_modules=("h.0.attn.c_attn",)))
+    peft.save_pretrained(tmp_path)
+    rewrite(tmp_path, lambda t: [t.update({k.replace("transformer.", ""): t.pop(k)}) for k in list(t)])
+    change(tmp_path, target_modules=r"h\.[01]\.attn\.c_attn", exclude_modules=r"h\.1\..*")
+    again = PeftModel.from_pretrained(peft.model, tmp_path)
+    assert np.array_equal(logits(again), logits(peft))
+    again.save_pretrained(tmp_path / "again")
+    config = read_json(tmp_path / "again" / CONFIG)
+    assert config["target_modules"] == r"transformer\.(h\.[01]\.attn\.c_attn)"
+    assert config["exclude_modules"] == r"transformer\.(h\.1\..*)"
+
+
+def test_a_whole_name_is_a_target_in_every_layer_as_in_peft(tmp_path):
+    peft = trained(LoRA(r=2, target_modules=("h.0.attn.c_attn", "h.1.attn.c_attn")))
+    peft.save_pretrained(tmp_path)
+    change(tmp_path, target_modules=["transformer.h.0.attn.c_attn", "c_attn"], layers_to_transform=[1])
+    assert np.array_equal(logits(PeftModel.from_pretrained(peft.model, tmp_path)), logits(peft))
+
+
 @pytest.mark.parametrize(
     "methods",
     [
@@ -365,6 +505,14 @@ def test_a_folder_without_an_adapter_is_refused(tmp_path):
     write_json(tmp_path / CONFIG, {"peft_type": "LORA"})
     with pytest.raises(InputError, match=r"adapter_model\.safetensors: no such file"):
         PeftModel.from_pretrained(small_model(), tmp_path)
+
+
+def test_a_folder_of_a_pickle_says_how_to_convert_it(lora):
+    (lora / TENSORS).rename(lora / "adapter_model.bin")
+    with pytest.raises(
+        InputError, match=r"only safetensors are read, .* adapter_model.bin; .*save_pretrained"
+    ):
+        PeftModel.from_pretrained(small_model(), lora)
 
 
 def test_an_adapter_of_the_hub_is_fetched(tmp_path, monkeypatch):

@@ -248,6 +248,7 @@ def test_a_shape_of_many_dimensions_is_refused(tmp_path):
         ("lora", {"target_modules": {"a": 1}}, "target_modules must be a list or text"),
         ("lora", {"rank_pattern": {"c_attn": "x"}}, "rank_pattern must be a dict"),
         ("lora", {"rank_pattern": {"(": 2}}, "is no regular expression: missing"),
+        ("lora", {"rank_pattern": {"(?i)C_ATTN": 2}}, "is no regular expression: global flags"),
         ("lora", {"target_modules": "(c_attn"}, r"'\(c_attn' is no regular expression"),
         ("lora", {"modules_to_save": "wte"}, "modules_to_save must be a list or none, not 'wte'"),
         ("lora", {"modules_to_save": [3]}, "modules_to_save must be a list or none"),

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from small import logits, scramble, small_batch, small_model, texts
 import minipeft
 from minipeft import InputError, LoRA, Method, PeftModel, gradcheck, register, train
 from minipeft.app.cli import main
+from minipeft.files.tensors import read_safetensors
 from minipeft.methods import METHODS, about
 from minipeft.methods.linear.ia3 import IA3
 
@@ -238,6 +239,124 @@ def test_an_unregistered_method_says_so_when_it_is_saved(tmp_path):
     PeftModel(small_model(), Own()).save_pretrained(tmp_path)
     assert type(PeftModel.from_pretrained(small_model(), tmp_path).method) is Own
     assert LoRA.about.name == "lora" and METHODS["lora"] is LoRA
+
+
+# ----------------------------------------------------------------------------- a save can be read, or is none
+
+
+def with_tensor(name, value):
+    """A registered method with one trained tensor, and one of this name that does not train."""
+
+    class Own(Method):
+        def init(self, model, rng):
+            return {"h.0.mlp.c_fc.own_values": np.ones(2), f"h.0.mlp.c_fc.{name}": np.array(value)}
+
+        def optimizer_changes(self, tensor):
+            return tensor.endswith("_values")
+
+    return register(Own)()
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("own_indices", np.arange(3)),  # int64
+        ("own_indices", np.arange(3, dtype="uint8")),
+        ("own_start", np.ones(3)),
+        ("own_mask", np.array([True, False])),
+        ("own_half", np.ones(3, "float16")),
+    ],
+)
+def test_a_tensor_of_ones_own_comes_back(name, value, tmp_path):
+    peft = PeftModel(small_model(), with_tensor(name, value))
+    name = f"h.0.mlp.c_fc.{name}"
+    peft.tensors[name][...] = peft.tensors[name][::-1].copy()
+    peft.save_pretrained(tmp_path)
+    again = PeftModel.from_pretrained(small_model(), tmp_path).tensors
+    assert again.keys() == peft.tensors.keys() and again[name].dtype == peft.tensors[name].dtype
+    assert np.array_equal(again[name], peft.tensors[name])
+
+
+def test_only_of_a_choice_of_weights_the_start_is_taken_from_the_base(tmp_path):
+    own = with_tensor("own_indices", np.arange(3))
+    init = own.init
+    own.init = lambda model, rng: init(model, rng) | {"h.0.mlp.c_fc.own_start": np.zeros(3)}
+    peft = PeftModel(small_model(), [own, minipeft.Sparse(0.1, target_modules=("ln_f",))])
+    peft.save_pretrained(tmp_path)
+    stored = read_safetensors(tmp_path / "adapter_model.safetensors")[0]
+    assert "h.0.mlp.c_fc.own_start" in stored and "ln_f.weight_start" not in stored
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("own_indices", np.ones(3), "own_indices is of float32: a file has whole numbers in tensors called"),
+        ("own_count", np.arange(3), "own_count is of int64: a file has whole numbers in tensors called"),
+        ("own_indices", np.array([2**40]), "own_indices has a number that is too large for int32"),
+        ("own_deep", np.ones((1,) * 9), "own_deep has 9 dimensions, more than 8"),
+    ],
+)
+def test_a_tensor_that_could_not_be_read_is_refused_when_it_is_saved(name, value, message, tmp_path):
+    PeftModel(small_model(), LoRA(r=2)).save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    peft = PeftModel(small_model("float32"), with_tensor(name, value))
+    with pytest.raises(InputError, match=rf"adapter_model.safetensors: tensor h.0.mlp.c_fc.{message}"):
+        peft.save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "method", [LoRA(r=2), minipeft.BitFit(), minipeft.Adapter(), minipeft.PTuning(2)], ids=lambda m: str(m)
+)
+def test_a_number_that_is_not_finite_is_refused_when_it_is_saved(method, tmp_path):
+    peft = PeftModel(small_model(), method)
+    next(reversed(peft.trainable.values()))[-1] = np.nan
+    with pytest.raises(InputError, match="has a number that is not finite"):
+        peft.save_pretrained(tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+@dataclass
+class Settings(minipeft.BitFit):
+    """Fields of kinds that JSON has, and of others."""
+
+    listed: list = field(default_factory=list)
+    numbered: dict[int, int] = field(default_factory=dict)
+    other: object = None
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"listed": [1, [2, 3]]}, {"listed": ["a"], "other": (1, "b")}, {"other": {"a": [1.5]}}]
+)
+def test_a_setting_of_ones_own_comes_back(values, tmp_path):
+    register(Settings)
+    peft = PeftModel(small_model(), Settings(**values))
+    peft.save_pretrained(tmp_path)
+    again = PeftModel.from_pretrained(small_model(), tmp_path).method
+    assert again.listed == peft.method.listed and json.dumps(again.other) == json.dumps(peft.method.other)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"other": {1, 2}},
+        {"numbered": {1: 2}},
+        {"other": Path("a")},
+        {"other": float("inf")},
+        {"other": np.ones(2)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("beside", [(), (LoRA(r=2), minipeft.Sparse(0.1, target_modules=("wte",)))])
+def test_a_setting_that_could_not_be_read_is_refused_when_it_is_saved(values, beside, tmp_path):
+    register(Settings)
+    peft = PeftModel(small_model(), [Settings(**values), *beside])
+    with pytest.raises(InputError, match=rf"adapter_config.json: Settings's {min(values)} = .* JSON"):
+        peft.save_pretrained(tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+# --------------------------------------------------------------------------------- what cannot be registered
 
 
 def test_what_cannot_be_registered():

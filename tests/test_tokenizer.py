@@ -224,6 +224,86 @@ def test_a_saved_model_says_what_its_folder_said(tmp_path):
     assert {file: (target / file).read_text() for file in beside} == beside
 
 
+HELLO, SPACE_HELLO = [39, 464, 78, 369, 389], [303, 464, 78, 369, 389]  # "Hello world", " Hello world"
+SPLIT = json.loads((TINY / "tokenizer.json").read_text())["pre_tokenizer"]
+
+
+@pytest.mark.parametrize(
+    "says, in_tokenizer_json, ids",
+    [
+        ({"add_prefix_space": True}, False, SPACE_HELLO),
+        ({"add_prefix_space": True, "tokenizer_class": "GPT2TokenizerFast"}, False, SPACE_HELLO),
+        ({"add_prefix_space": False, "tokenizer_class": "GPT2Tokenizer"}, True, HELLO),
+        ({}, True, HELLO),  # as in `transformers`
+        (None, True, HELLO),
+        ({"tokenizer_class": "PreTrainedTokenizerFast"}, True, SPACE_HELLO),
+        ({"add_prefix_space": True, "tokenizer_class": "PreTrainedTokenizerFast"}, False, HELLO),
+    ],
+    ids=str,
+)
+def test_a_text_begins_with_a_space_where_transformers_begins_it_so(says, in_tokenizer_json, ids, tmp_path):
+    """The ids are those of `transformers`."""
+    folder = folder_with(tmp_path, pre_tokenizer=SPLIT | {"add_prefix_space": in_tokenizer_json})
+    if says is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(says))
+    assert load_tokenizer(folder).encode("Hello world").ids == ids
+
+
+@pytest.mark.parametrize(
+    "says, ids",
+    [
+        ({"add_prefix_space": True}, SPACE_HELLO),
+        ({"add_bos_token": True}, [END, *HELLO]),
+        ({"add_bos_token": True, "add_prefix_space": True, "bos_token": "!"}, [0, *SPACE_HELLO]),
+        ({"add_bos_token": True, "bos_token": {"content": "!"}}, [0, *HELLO]),
+        ({"add_bos_token": True, "bos_token": None}, HELLO),
+    ],
+    ids=str,
+)
+def test_the_beginning_of_a_text_beside_vocab_json(says, ids, tmp_path):
+    folder = slow_folder(tmp_path)
+    (folder / "tokenizer_config.json").write_text(json.dumps(says))
+    assert load_tokenizer(folder).encode("Hello world").ids == ids
+
+
+@pytest.mark.parametrize(
+    "says, message",
+    [
+        ({"add_prefix_space": "yes"}, "add_prefix_space must be true or false, not 'yes'"),
+        ({"add_prefix_space": None}, "add_prefix_space must be true or false, not None"),
+        ({"add_bos_token": 1}, "add_bos_token must be true or false, not 1"),
+        (
+            {"add_bos_token": True, "bos_token": "<s>"},
+            "add_bos_token is true, and bos_token '<s>' is no token",
+        ),
+    ],
+    ids=str,
+)
+def test_a_beginning_that_makes_no_sense_is_refused(says, message, tmp_path):
+    folder = slow_folder(tmp_path)
+    (folder / "tokenizer_config.json").write_text(json.dumps(says))
+    with pytest.raises(InputError, match=f"tokenizer_config.json: {message}"):
+        load_tokenizer(folder)
+
+
+def test_a_space_in_front_is_refused_where_words_are_split_otherwise(tmp_path):
+    folder = folder_with(tmp_path, pre_tokenizer={"type": "Whitespace"})
+    (folder / "tokenizer_config.json").write_text('{"add_prefix_space": true}')
+    with pytest.raises(InputError, match="add_prefix_space is true, which only a ByteLevel pre-tokenizer"):
+        load_tokenizer(folder)
+
+
+def test_a_saved_model_begins_a_text_as_before(tmp_path):
+    tokenizer = Tokenizer.from_file(str(TINY / "tokenizer.json"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    model_of(tokenizer).save_pretrained(tmp_path / "one")
+    again = GPT2.from_pretrained(tmp_path / "one")
+    again.save_pretrained(tmp_path / "two")
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        assert load_tokenizer(folder).encode("Hello world").ids == SPACE_HELLO
+        assert json.loads((folder / "tokenizer_config.json").read_text()) == {"add_prefix_space": True}
+
+
 def test_an_end_token_that_config_json_does_not_name_is_the_published_one(tmp_path):
     config = GPT2Config(vocab_size=50258, n_positions=16, n_embd=8, n_layer=1, n_head=1)
     GPT2.random(config).save_pretrained(tmp_path)

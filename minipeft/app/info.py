@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..config import SIZES, config_of_size
+from ..config import config_of_size, published
 from ..cost.memory import hollow, largest_batch, predict, uniform_batch
 from ..data.batches import load_pairs
 from ..errors import InputError, counted, visible
@@ -111,7 +111,7 @@ def shape_of(name):
     name = name.removeprefix("random:")
     if (Path(name) / "adapter_config.json").is_file():
         raise InputError(f"{name}: an adapter; name its base here, and its method by --method and --set")
-    if name in SIZES and not Path(name).is_dir():
+    if published(name) and not Path(name).is_dir():
         return config_of_size(name), None
     folder = find_folder(name)
     return read_config(folder / "config.json"), load_tokenizer(folder)

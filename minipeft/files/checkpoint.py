@@ -13,7 +13,7 @@ from ..errors import InputError
 from .hub import find_folder
 from .json_files import atomic, read_object, read_text, write_json
 from .tensors import check_finite, check_shapes, open_safetensors, write_safetensors
-from .tokenizer import load_tokenizer
+from .tokenizer import SETTINGS, load_tokenizer, settings_of
 
 FLOATS = ("float16", "float32", "float64")  # that a model is stored as; NumPy has no bfloat16
 
@@ -28,7 +28,7 @@ PUBLISHED_EOS = (
     50256  # where config.json names no end token, `transformers` takes that of the published sizes
 )
 BESIDE = (  # what `transformers` reads from such a folder, too, and a GPT-2 here keeps for it
-    "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+    "generation_config.json", SETTINGS, "special_tokens_map.json", "chat_template.jinja",
 )  # fmt: skip
 MASK_BUFFERS = (".attn.bias", ".attn.masked_bias")  # of old checkpoints; c_attn.bias is another thing
 
@@ -55,8 +55,9 @@ def read_gpt2(name, dtype="float32", device="cpu", forms=None):
     Of a folder with config.json and model.safetensors, or shards and their index.
 
     name: a folder, a name under `weights/`, or a published size, downloaded once ("gpt2", "gpt2-medium",
-    "gpt2-large", "gpt2-xl", "distilgpt2"). Names may start with "transformer."; attention-mask buffers of
-    old checkpoints are skipped; every other name and shape must be as the configuration says.
+    "gpt2-large", "gpt2-xl", "distilgpt2"; "openai-community/gpt2" and so on are the same). Names may start
+    with "transformer."; attention-mask buffers of old checkpoints are skipped; every other name and shape
+    must be as the configuration says.
     forms(config): what brings a weight into the form in which it is held, (name, W) -> W. Each is in it
     before the next one is read, so that one weight at a time is in memory as an array.
     Raises InputError naming file and tensor.
@@ -107,6 +108,12 @@ def weight_files(folder):
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         return shards(index)
+    if pickles := sorted(folder.glob("pytorch_model*.bin")):
+        raise InputError(
+            f"{folder}: only safetensors are read, and no pickle such as {pickles[0].name}; `transformers` "
+            "converts it: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER, "
+            "safe_serialization=True)"
+        )
     raise InputError(f"{folder}: neither model.safetensors nor model.safetensors.index.json is there")
 
 
@@ -152,9 +159,12 @@ def write_gpt2(folder, config, weights, tokenizer=None, dtype=None, beside=None,
         check_finite(full, tensors[full], f"{folder}, as {stored_as}")
     write_safetensors(folder / "model.safetensors", tensors, metadata)
     write_json(folder / "config.json", settings)
+    beside = dict(beside or {})
     if tokenizer is not None:
         with atomic(folder / "tokenizer.json") as temporary:
             Path(temporary).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-    for file, text in (beside or {}).items():
+        if text := settings_of(tokenizer, beside.get(SETTINGS)):
+            beside[SETTINGS] = text
+    for file, text in beside.items():
         with atomic(folder / file) as temporary:
             Path(temporary).write_text(text, encoding="utf-8")

@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-from ..config import SIZES
+from ..config import SIZES, published, repository
 from ..errors import InputError, choose_from, nearest
 
-HUB = {name: f"distilbert/{name}" if name == "distilgpt2" else f"openai-community/{name}" for name in SIZES}
 ADAPTER_FILES = ["*.json", "*.safetensors"]
 HUB_FILES = [
     "config.json",
@@ -25,14 +24,14 @@ HUB_FILES = [
 
 
 def folder_here(name):
-    """A model's folder: this one, or one under weights/ here or beside the package; or None."""
+    """A model's folder: this one, or one under weights/ here or beside the package; or None.
+
+    "openai-community/gpt2" may also be under weights/gpt2.
+    """
     package = Path(__file__).parent.parent
-    places = [
-        Path(name),
-        Path("weights") / name,
-        package / "weights" / name,
-        package.parent / "weights" / name,
-    ]
+    places = [Path(name)]
+    for each in dict.fromkeys([name, published(name) or name]):
+        places += [root / "weights" / each for root in (Path(), package, package.parent)]
     # "weights/tiny" also means the embedded model where the working folder has no weights/
     places += [package / name, package.parent / name]
     return next((place for place in places if (place / "config.json").is_file()), None)
@@ -46,8 +45,8 @@ def find_folder(name):
         raise InputError(f"{name}: this folder has no config.json")
     if Path(name).is_file():
         raise InputError(f"{name}: a file: give the folder that it is in, {Path(name).parent}")
-    if str(name) in HUB:
-        return download(str(name))
+    if published(name):
+        return download(name)
     meant = like(name) or f"no GPT-2 under weights/, or published, is called so: {choose_from(name, SIZES)}"
     raise InputError(f"{name}: no such folder; {meant}")
 
@@ -94,10 +93,11 @@ def download(name):
 
     Raises InputError offline, with where to put which files instead.
     """
-    if name not in HUB:
+    size = published(name)
+    if size is None:
         raise InputError(f"no published GPT-2 is called {name!r}: {choose_from(name, SIZES)}")
     files = "its config.json, model.safetensors and tokenizer.json (or vocab.json and merges.txt)"
-    return fetch(HUB[name], HUB_FILES, f"put {files} into weights/{name}/")
+    return fetch(repository(size), HUB_FILES, f"put {files} into weights/{size}/")
 
 
 def fetch(repository, files, otherwise):

@@ -123,6 +123,27 @@ def write_safetensors(path, tensors, metadata=None):
         put_metadata_in_order(temporary)
 
 
+def as_stored(name, tensor, where):
+    """A tensor of an adapter as a file holds it. Whole numbers are int32, and are called "..._indices".
+
+    Raises InputError for what `open_safetensors` would not read.
+    """
+    array = to_host(tensor)
+    if (array.dtype.kind in "iu") != name.endswith("_indices"):
+        raise InputError(
+            f"{where}: tensor {name} is of {array.dtype}: a file has whole numbers in tensors called "
+            "..._indices, and nothing else in these"
+        )
+    if array.ndim > MOST_DIMENSIONS:
+        raise InputError(f"{where}: tensor {name} has {array.ndim} dimensions, more than {MOST_DIMENSIONS}")
+    if array.dtype.kind == "f":
+        return tensor
+    stored = array.astype(INDICES["I32"])
+    if (stored != array).any():
+        raise InputError(f"{where}: tensor {name} has a number that is too large for int32")
+    return stored
+
+
 def put_metadata_in_order(path):
     """Sort the metadata, which the library writes in an order drawn at random: the same is the same bytes."""
     with open(path, "r+b") as file:

@@ -7,14 +7,19 @@ splits words at random. A model's text is neither filled up, nor cut, nor drawn,
 from pathlib import Path
 
 from ..errors import InputError
-from .json_files import read_json
+from .json_files import as_json, parse_json, read_json, read_object
+
+SETTINGS = "tokenizer_config.json"
+CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast")  # of `transformers`, which names them in SETTINGS
+END = "<|endoftext|>"  # of the published GPT-2s, which begins a text, too
 
 
 def load_tokenizer(folder):
     """The tokenizer of a folder: tokenizer.json, or vocab.json + merges.txt; None where there is none.
 
-    Tokens that other files of the folder add (added_tokens.json, tokenizer_config.json) are added. Raises
-    InputError where a file cannot be read, or where an added token has another id than its file says.
+    Tokens that other files of the folder add (added_tokens.json, tokenizer_config.json) are added, and what
+    tokenizer_config.json says of the beginning of a text is done. Raises InputError where a file cannot be
+    read, and where an added token has another id than its file says.
     """
     from tokenizers import Tokenizer
     from tokenizers.implementations import ByteLevelBPETokenizer
@@ -25,7 +30,7 @@ def load_tokenizer(folder):
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
             bpe = ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-            bpe.add_special_tokens(["<|endoftext|>"])
+            bpe.add_special_tokens([END])
             tokenizer = Tokenizer.from_str(bpe.to_str())
         else:
             return None
@@ -34,12 +39,54 @@ def load_tokenizer(folder):
     except BaseException as error:  # `tokenizers` raises bare Exception; a panic in Rust is not even that
         raise InputError(f"{folder}: the tokenizer's files cannot be read: {error}") from None
     add_tokens(tokenizer, folder)
+    begin_as_settings_say(tokenizer, folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if getattr(tokenizer.model, "dropout", None):
         tokenizer.model.dropout = None
     leave_open(tokenizer)
     return tokenizer
+
+
+def begin_as_settings_say(tokenizer, folder):
+    """Does a text begin with a space, and with the token for its beginning?
+
+    As `transformers` has it of GPT-2's tokenizer: add_prefix_space counts, and is false where it is not said,
+    whatever tokenizer.json has; add_bos_token counts beside vocab.json, for tokenizer.json has a template.
+    """
+    from tokenizers.pre_tokenizers import ByteLevel
+    from tokenizers.processors import TemplateProcessing
+
+    file = folder / SETTINGS
+    settings = read_object(file) if file.is_file() else {}
+    if settings.get("tokenizer_class") not in CLASSES:
+        return
+    for key in ("add_prefix_space", "add_bos_token"):
+        if not isinstance(settings.get(key, False), bool):
+            raise InputError(f"{file}: {key} must be true or false, not {settings[key]!r}")
+    space, split = settings.get("add_prefix_space", False), tokenizer.pre_tokenizer
+    if isinstance(split, ByteLevel):
+        split.add_prefix_space = space
+        tokenizer.pre_tokenizer = split
+    elif space:
+        raise InputError(f"{file}: add_prefix_space is true, which only a ByteLevel pre-tokenizer can do")
+    first = settings.get("bos_token", END)
+    if settings.get("add_bos_token") and first and not (folder / "tokenizer.json").is_file():
+        first = str(first.get("content") if isinstance(first, dict) else first)
+        if tokenizer.token_to_id(first) is None:
+            raise InputError(f"{file}: add_bos_token is true, and bos_token {first!r} is no token")
+        tokenizer.post_processor = TemplateProcessing(
+            single=[first, "$A"], special_tokens=[(first, tokenizer.token_to_id(first))]
+        )
+
+
+def settings_of(tokenizer, text=None):
+    """The tokenizer_config.json of a tokenizer: `text`, or None, as long as that says how a text begins."""
+    space = getattr(tokenizer.pre_tokenizer, "add_prefix_space", False)
+    settings = parse_json(text or "{}", SETTINGS)
+    if settings.get("tokenizer_class") not in CLASSES or space == settings.get("add_prefix_space", False):
+        return text
+    return as_json(settings | {"add_prefix_space": space}, indent=2) + "\n"
 
 
 def add_tokens(tokenizer, folder):

@@ -14,9 +14,11 @@ docs/formats.md says what goes where.
 from functools import partial
 from pathlib import Path
 
+from ...backend import to_host
 from ...errors import InputError, visible
 from ...methods import Chain
 from ..hub import find_adapter, refuse_base
+from ..tensors import check_finite
 from . import adapterhub, huggingface, own, whole
 from .replace import replace_adapter
 
@@ -27,12 +29,14 @@ FORMATS = (adapterhub, whole, huggingface, own)  # the first that writes a metho
 def save_adapter(peft, folder):
     """Write `peft`'s adapter into `folder`, in the first format that has its method: see `replace_adapter`.
 
-    Raises InputError where it is the folder of the base.
+    Raises InputError where it is the folder of the base, and where a number is not finite: none is read.
     """
     method = peft.method
     if type(method) is Chain and len(method.methods) == 1:  # a list of one is that one
         method = method.methods[0]
     refuse_base(folder, peft.model.name)
+    for name, tensor in (peft.tensors | peft.selected).items():
+        check_finite(name, to_host(tensor), folder)
     form = next(form for form in FORMATS if form.writes(method))
     with replace_adapter(Path(folder)) as new:
         form.save(peft, new)

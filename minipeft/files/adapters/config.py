@@ -39,9 +39,15 @@ def settings(cls, config, path):
     kinds = get_type_hints(cls)
     given = {f.name: config[f.name] for f in fields(cls) if f.name in config}
     values = {name: value for name, value in given.items() if value is not None or fits(None, kinds[name])}
-    values = {name: with_parts(with_tuples(value), kinds[name], path) for name, value in values.items()}
+    values = {name: with_parts(in_field(v, kinds[name]), kinds[name], path) for name, v in values.items()}
     check_kinds(values, kinds, path)
     return values
+
+
+def in_field(value, kind):
+    """A value with tuples for JSON's lists, unless a field of this kind takes a list and no tuple."""
+    tuples = with_tuples(value)
+    return value if fits(value, kind) and not fits(tuples, kind) else tuples
 
 
 def with_parts(value, kind, path):

@@ -11,7 +11,7 @@ PEFT keeps of a prompt or a prefix the finished table alone. What the table came
 training, is written to encoder.safetensors beside it, which PEFT does not look at.
 """
 
-import re
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -40,6 +40,7 @@ from ..json_files import parse_json, write_json
 from ..tensors import check_tensors, read_safetensors, write_safetensors
 from .config import CONFIG, TENSORS, check_kinds, peft_type, read_config, settings, with_tuples
 from .converted import converted
+from .peft_names import module_names, places_in_peft, saved_in_peft
 
 # ------------------------------------------------------------------------------------------ configuration
 
@@ -98,7 +99,7 @@ BEGINNINGS = {  # keys that PEFT reads for one value of init_lora_weights alone
     "corda_config": "corda", "loftq_config": "loftq", "lora_ga_config": "lora_ga",
 }  # fmt: skip
 
-LINEAR = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+LINEAR, NORMS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"), ("ln_1", "ln_2", "ln_f")
 LAYERS = [  # of the largest GPT-2, and more: a method is asked about them before there is a model
     f"h.{i}.{kind}" for i in range(100)
     for kind in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
@@ -160,9 +161,20 @@ def acts_beside(adapter, name):
     own = vars(adapter)
     if "target_modules" not in own or not (name.startswith("h.") or own.get("layers_to_transform") is None):
         return False
-    if not isinstance(adapter, LNTuning) and name.split(".", 2)[-1] not in LINEAR:
+    if name.split(".", 2)[-1] not in kinds(adapter):
         return False  # what else an expression fits
     return matches(name, own["target_modules"], own.get("layers_to_transform"))
+
+
+def kinds(adapter):
+    """The layers that it can act beside, by their names in a block."""
+    return NORMS if isinstance(adapter, LNTuning) else LINEAR
+
+
+def layers_for(adapter, model_config):
+    """The names of all layers of a model that it can act beside."""
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in model_config.shapes())
+    return [name for name in layers if name.split(".", 2)[-1] in kinds(adapter)]
 
 
 def config_of(method, model):
@@ -177,14 +189,9 @@ def config_of(method, model):
     if "use_dora" in config:
         config["use_dora"] = isinstance(adapter, DoRA)
     if modules:
-        config["modules_to_save"] = modules.target_modules
-        if trains_tied_head(modules, model.config):  # PEFT parts the two unless both are named
-            config["modules_to_save"] = (*modules.target_modules, "lm_head")
-    for key in ("target_modules", "feedforward_modules"):
-        if isinstance(config.get(key), str):
-            config[key] = as_peft_matches(config[key])
-    if kind == "IA3":
-        config |= ia3_targets(adapter)
+        config["modules_to_save"] = saved_in_file(modules, model.config)
+    if "target_modules" in config:
+        config |= targets_in_file(adapter, config, model.config)
     if "token_dim" in config:
         config |= {"num_layers": model.config.n_layer, "token_dim": C}
         config |= {"num_attention_heads": model.config.n_head}
@@ -200,27 +207,61 @@ def trains_tied_head(modules, model_config):
     return model_config.head == "wte" and modules.trains_base("wte.weight", model_config)
 
 
-def as_peft_matches(pattern):
-    """A regular expression for our names -> one for PEFT's, which begin with "transformer."."""
-    if pattern == "all-linear":
-        return pattern
-    here = [name for name in LAYERS if matches(name, pattern)]
-    there = [name for name in LAYERS if re.fullmatch(pattern, f"transformer.{name}")]
-    return pattern if here == there else rf"transformer\.({pattern})"
+def saved_in_file(modules, model_config):
+    """modules_to_save: as here, if PEFT then copies these modules and no other; else each by its name.
+
+    It copies a module whole and none within another, and not the list of blocks, "h".
+    """
+    names = [name for name in all_modules(model_config) if name != "h"]
+    train = [name for name in names if modules.trains_base(f"{name}.weight", model_config)]
+    train = [name for name in train if not any(name.startswith(f"{other}.") for other in train)]
+    tied = ("lm_head",) if trains_tied_head(modules, model_config) else ()  # unnamed, PEFT parts the two
+    own, named = (*modules.target_modules, *tied), (*train, *tied)
+    return own if sorted(saved_in_peft(own, module_names(model_config))) == sorted(named) else named
 
 
-def ia3_targets(ia3):
-    """PEFT wants feedforward_modules among the target_modules: where they are not, all layers by name."""
-    targets, inputs = ia3.target_modules, ia3.feedforward_modules
-    if isinstance(targets, str) or isinstance(inputs, str) or set(inputs) <= set(targets):
-        return {}
-    layers = [name for name in LAYERS if matches(name, targets)]
-    if not any(matches(name, inputs) for name in layers):
-        return {"feedforward_modules": ()}
-    return {
-        "target_modules": tuple(layers),
-        "feedforward_modules": tuple(name for name in layers if matches(name, inputs)),
-    }
+def all_modules(model_config):
+    """The names of all modules here: of those with parameters, and of what they lie in."""
+    names = [name.split(".") for name in model_config.shapes()]
+    return dict.fromkeys(".".join(parts[:n]) for parts in names for n in range(1, len(parts)))
+
+
+def targets_in_file(adapter, config, model_config):
+    """The keys that say where the adapter acts, in words by which PEFT acts there and nowhere else.
+
+    Its own settings, if they say that; the same with "transformer." in front of an expression; an IA3 without
+    feedforward_modules; or every layer by its name.
+    """
+    keys = ("target_modules", "feedforward_modules", "layers_to_transform")
+    own = {key: getattr(adapter, key) for key in keys if key in vars(adapter)}
+    here = layers, inputs = places(adapter, model_config)
+    said = [own, {key: in_front(value) for key, value in own.items()}]
+    if isinstance(adapter, IA3):
+        said.append(own | {"feedforward_modules": ()})
+    for words in said:
+        with suppress(InputError):  # an expression that may have nothing in front
+            if places_in_peft(config | words, module_names(model_config)) == here:
+                return words
+    return by_name(layers, inputs, own)
+
+
+def in_front(value):
+    """An expression for our names -> one for PEFT's, which begin with "transformer."; else as it is."""
+    return rf"transformer\.({value})" if isinstance(value, str) and value != "all-linear" else value
+
+
+def by_name(layers, inputs, keys):
+    """The settings that name these layers one by one, as far as they are among `keys`."""
+    words = {
+        "target_modules": tuple(layers), "feedforward_modules": tuple(inputs), "layers_to_transform": None
+    }  # fmt: skip
+    return {key: value for key, value in words.items() if key in keys}
+
+
+def places(adapter, model_config):
+    """-> the layers beside which it acts, and those of them where the scale of an IA3 is on what enters."""
+    layers = [name for name in layers_for(adapter, model_config) if acts_beside(adapter, name)]
+    return layers, [name for name in layers if isinstance(adapter, IA3) and adapter.scales_input(name)]
 
 
 def prompt_init(adapter, model):
@@ -252,7 +293,8 @@ def methods_in(config, model_config, path):
             raise InputError(f"{path}: num_virtual_tokens is missing")
         cls = PrefixTuning if form.method is PrefixTuning else PromptTuning
         adapter = cls(own["num_virtual_tokens"])
-        if reads_embeddings(adapter) and any(m.endswith("wte") for m in config.get("modules_to_save") or ()):
+        saved = saved_in_peft(config.get("modules_to_save") or (), ("transformer.wte",))
+        if reads_embeddings(adapter) and saved:
             raise InputError(
                 f"{path}: modules_to_save: PEFT itself does not use wte beside a prompt; take it out"
             )
@@ -262,7 +304,7 @@ def methods_in(config, model_config, path):
         if own.get("init_lora_weights") in HOW_IT_BEGAN:
             del own["init_lora_weights"]
         adapter = (DoRA if config.get("use_dora") else form.method)(**own)
-        narrow(adapter, config, model_config)
+        act_as_in_peft(adapter, config, model_config)
     return [adapter, *biases(adapter, config, model_config, path), *modules(config, model_config)]
 
 
@@ -273,21 +315,16 @@ def harmless(key, config):
     return key == "layers_pattern" and config[key] in ("h", ["h"])
 
 
-def narrow(adapter, config, model_config):
-    """Take from the targets what PEFT does not count: exclude_modules, and all that modules_to_save holds."""
-    exclude, saved = config.get("exclude_modules") or [], config.get("modules_to_save") or []
+def act_as_in_peft(adapter, config, model_config):
+    """Name the targets one by one where PEFT's rules find others than ours.
 
-    def excluded(name):
-        whole = f"transformer.{name}"
-        return (exclude and matches(name, exclude)) or any(f".{m}." in f".{whole}." for m in saved)
-
-    layers = dict.fromkeys(name.rpartition(".")[0] for name in model_config.shapes())
-    if isinstance(adapter, LNTuning):
-        targets = [name for name in layers if adapter.trains_base(f"{name}.weight", model_config)]
-    else:
-        targets = [name for name in model_config.linear_layers() if acts_beside(adapter, name)]
-    if any(excluded(name) for name in targets):
-        adapter.target_modules = tuple(name for name in targets if not excluded(name))
+    What is in exclude_modules or modules_to_save is none, and an expression sees whole names alone.
+    """
+    modules = [f"transformer.{name}" for name in layers_for(adapter, model_config)]
+    theirs = places_in_peft(config | vars(adapter), modules)
+    if theirs is not None and theirs != places(adapter, model_config):
+        for key, value in by_name(*theirs, vars(adapter)).items():
+            setattr(adapter, key, value)
 
 
 def biases(adapter, config, model_config, path):
@@ -310,11 +347,9 @@ def modules(config, model_config):
     There an entry is the end of a name, of any letters: "_f" is ln_f. Here it is one behind a dot.
     """
     saved = [m for m in config.get("modules_to_save") or () if m != "lm_head" or model_config.head == m]
-    names = [name.split(".") for name in model_config.shapes()]
-    names = dict.fromkeys(".".join(parts[:n]) for parts in names for n in range(1, len(parts)))
     listed = []
     for m in saved:
-        ends = [name for name in names if f"transformer.{name}".endswith(m)]
+        ends = [name for name in all_modules(model_config) if f"transformer.{name}".endswith(m)]
         listed += [m] if not ends or all(matches(name, (m,)) for name in ends) else ends
     return [Modules(tuple(dict.fromkeys(listed)))] if saved else []
 
@@ -342,6 +377,7 @@ SHARED = {  # tensors that belong to no layer
     PromptTuning.table: ("prompt_embeddings", "same"),  # (P, C)
     TABLE: ("prompt_embeddings", "same"),  # (P, 2 L C)
 }
+PICKLE = "adapter_model.bin"  # what the first versions of PEFT wrote
 PARTED = "parted"  # in `unread`: wte and head, one in the base, are two in the file, and do not train
 TWICE = (".original_module.", ".modules_to_save.")  # what PEFT adds to the file where bias and modules meet
 
@@ -426,7 +462,15 @@ def load(model, folder, attach):
     path = folder / TENSORS
     config = read_config(folder)
     check_kinds(config, KINDS, folder / CONFIG)
+    if not path.is_file() and (folder / PICKLE).is_file():
+        raise InputError(
+            f"{folder}: only safetensors are read, and no pickle such as {PICKLE}; `peft` converts it: "
+            "PeftModel.from_pretrained(BASE, FOLDER).save_pretrained(FOLDER, safe_serialization=True)"
+        )
     stored, metadata = read_safetensors(path)
+    if not any(".transformer." in f".{key}" for key in stored):  # of a model without a head
+        words = ("target_modules", "feedforward_modules", "exclude_modules")
+        config = config | {key: in_front(config[key]) for key in words if key in config}
     stored = {without_prefix(key): a for key, a in stored.items() if not any(t in key for t in TWICE)}
     if PARTED in metadata:  # they are there for PEFT's sake
         saved = [m for m in config.get("modules_to_save") or () if m not in ("wte", "lm_head")]
@@ -463,7 +507,7 @@ def with_embeddings(stored, config, model, path):
 
     PEFT writes them where the vocabulary was resized. They do not train. -> the model, {name: array}.
     """
-    trained = {m.rpartition(".")[2] for m in config.get("modules_to_save") or ()}
+    trained = saved_in_peft(config.get("modules_to_save") or (), ("transformer.wte", "lm_head"))
     names = [f"{m}.weight" for m in ("wte", "lm_head") if m not in trained]
     one = len(names) == 1 and np.array_equal(stored.get("wte.weight"), stored.get("lm_head.weight"))
     beside = {} if one else {name: stored.pop(name) for name in names if name in stored}

@@ -5,20 +5,20 @@ methods at once it is "MINIPEFT_CHAIN", and "methods" lists their configurations
 adapter_model.safetensors has what the methods own and what they train of the base.
 """
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 
 from ...backend import like
 from ...errors import InputError
-from ...methods import METHODS, Chain
+from ...methods import METHODS, Chain, Sparse
 from ...methods.about import about
 from ...version import __version__
-from ..json_files import write_json
-from ..tensors import check_tensors, read_safetensors, write_safetensors
+from ..json_files import as_json, parse_json, write_json
+from ..tensors import as_stored, check_tensors, read_safetensors, write_safetensors
 from .config import CONFIG, TENSORS, peft_type, read_config, refuse_others, settings
 
 OWN = "MINIPEFT_"
 COMMON = {"peft_type", "task_type", "inference_mode", "base_model_name_or_path", "auto_mapping", "revision"}
-FROM_THE_BASE = "_start"  # beside "_indices": what `Sparse` takes from any base it is put on, and not stored
+FROM_THE_BASE = "_start"  # what `Sparse` takes from any base it is put on, and not stored
 
 
 def writes(method):
@@ -32,7 +32,9 @@ def reads(folder):
 
 
 def save(peft, folder):
-    """Write the adapter."""
+    """Write the adapter. Raises InputError for a setting or a tensor that a file would not give back."""
+    for method in parts(peft.method):
+        check_settings(method, folder / CONFIG)
     config = configuration(peft.method) | {
         "task_type": "CAUSAL_LM",
         "inference_mode": True,
@@ -40,7 +42,8 @@ def save(peft, folder):
         "auto_mapping": None,
         "revision": None,
     }
-    write_safetensors(folder / TENSORS, stored(peft), {"minipeft": __version__})
+    tensors = {name: as_stored(name, t, folder / TENSORS) for name, t in stored(peft).items()}
+    write_safetensors(folder / TENSORS, tensors, {"minipeft": __version__})
     write_json(folder / CONFIG, config)
 
 
@@ -59,8 +62,38 @@ def stored(peft):
     """{name: tensor} of what the file holds."""
     selected = {n: w for n, w in peft.selected.items() if peft.method.optimizer_changes(n)}
     everything = peft.tensors | selected  # not peft.trainable, which is empty where nothing may train
-    of_sparse = {name.replace("_indices", FROM_THE_BASE) for name in everything if name.endswith("_indices")}
+    sparse = Chain([m for m in parts(peft.method) if isinstance(m, Sparse)])
+    of_sparse = {n + FROM_THE_BASE for n in peft.weights if sparse.trains_base(n, peft.model.config)}
     return {name: t for name, t in everything.items() if name not in of_sparse}
+
+
+def parts(method):
+    """The methods of a chain, or the one."""
+    return method.methods if type(method) is Chain else [method]
+
+
+def check_settings(method, path):
+    """Raise InputError for a setting that the file would not give back: a set, or a dict by numbers."""
+    own = {f.name: getattr(method, f.name) for f in fields(method)}
+    for name, value in own.items():
+        try:
+            said = parse_json(as_json(in_dicts({name: value})), path)
+            same = in_dicts(settings(type(method), said, path).get(name)) == in_dicts(value)
+        except (TypeError, InputError):
+            same = False
+        if not same:
+            raise InputError(
+                f"{path}: {type(method).__name__}'s {name} = {value!r} is nothing that JSON holds"
+            )
+
+
+def in_dicts(value):
+    """A setting with dicts for dataclasses, and tuples for lists, however deep: to compare."""
+    if is_dataclass(value):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {key: in_dicts(each) for key, each in value.items()}
+    return tuple(map(in_dicts, value)) if isinstance(value, list | tuple) else value
 
 
 def configuration(method):

@@ -91,8 +91,12 @@ def compiled(pattern, end=False):
     """
     if len(pattern) > LONGEST:
         raise InputError(f"a regular expression of {len(pattern):,} characters: more than {LONGEST:,}")
+    matched = rf"(.*\.)?({pattern})" if end else pattern
+    if re.search(r"[^\\]\(\?[aiLmsux]+\)", matched):  # Python 3.10 would still take them
+        raise InputError(f"{pattern!r} is no regular expression: global flags not at the start")
     try:
-        expression = re.compile(pattern)
+        re.compile(pattern)  # "a)(b" is one only with what stands around it
+        expression = re.compile(matched)
     except (re.error, OverflowError, RecursionError) as error:
         raise InputError(f"{pattern!r} is no regular expression: {error}") from None
     if re.search(r"\\[1-9]|\(\?P=", pattern) or expression.flags & re.VERBOSE:
@@ -106,4 +110,4 @@ def compiled(pattern, end=False):
         flat = flat[: group.start()] + inner + flat[group.end() - len(repeated) :]
     if len(re.findall(r"[*+}?][?+]?", flat)) > MOST_REPEATS:
         raise InputError(f"the regular expression {pattern!r} has more than {MOST_REPEATS} repeats")
-    return re.compile(rf"(.*\.)?({pattern})") if end else expression
+    return expression

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...backend import uses_tf32
-from ...config import SIZES
+from ...config import published
 from ...files.content import content_of_files
 from ...files.hub import find_folder
 from ...files.json_files import read_object
@@ -50,7 +50,7 @@ class PlannedRun:
         """Fingerprints of all that a result depends on besides the command: data, base, code, adapter."""
         model = self.words[self.words.index("--model") + 1]
         name = model.removeprefix("random:")
-        base = [] if name != model and name in SIZES else [find_folder(name)]  # a shape has no files
+        base = [] if name != model and published(name) else [find_folder(name)]  # a shape has no files
         return {
             "data": content_of_files(self.files),
             "base": content_of_files(base),
