@@ -173,8 +173,12 @@ class PeftModel:
 
     @property
     def num_parameters(self):
-        """How many numbers there are: the base's and the methods' own."""
-        return self.model.num_parameters + sum(p.size for p in self.tensors.values())
+        """The base's numbers, and those of the methods that an optimizer changes.
+
+        What a method keeps besides is none of them: VeRA's A and B, Sparse's choice, a fusion's adapters.
+        """
+        own = (t.size for name, t in self.tensors.items() if self.method.optimizer_changes(name))
+        return self.model.num_parameters + sum(own)
 
     def identity(self):
         """What is frozen, as a fingerprint, and the method in full: what a run that goes on must find."""

@@ -386,6 +386,14 @@ def test_parameter_count_of_gpt2_small(method, count):
     assert sum(a.size for n, a in everything.items() if method.optimizer_changes(n)) == count
 
 
+@every_case
+def test_what_a_method_keeps_besides_is_no_parameter(method):
+    """VeRA's A and B, the places that Sparse chose, a fusion's adapters: PEFT does not count such, either."""
+    peft = PeftModel(small_model(), method)
+    own = [p for name, p in peft.trainable.items() if name in peft.tensors]
+    assert peft.num_parameters == peft.model.num_parameters + sum(p.size for p in own)
+
+
 # ---------------------------------------------------------------------------------------------------- merging
 
 
