@@ -5,12 +5,12 @@
 
 Each method is trained on each task with its present rate (`about.learning_rate`) times each factor, and
 scored on validation rows: no test row has a part in it. A run is one thread's work, so the runs go side by
-side, and one that is in recipes.json already is not repeated while the model is the same. What earlier states
-of the model gave stays in the table, apart.
+side, and one that is in recipes.json already is not repeated while the model is the same.
 
 Chosen is the rate with the highest mean score over all tasks and lengths: one rate that is good everywhere,
 not the best on one task. Means that differ by less than TIE count as equal; of equal rates the largest, which
-a shorter training needs.
+a shorter training needs. A rate that could not win any more, were all 100 % that was not tried of it, need
+not be tried further.
 """
 
 import argparse
@@ -50,10 +50,10 @@ def main():
     args = parser.parse_args()
     os.environ |= {"MINIPEFT_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # of the workers, which start anew
     path = args.out / "recipes.json"
-    states, model = read_json(path) if path.is_file() else [], content_of_files([args.model])
-    if not states or states[0]["model"] != model:
-        states.insert(0, {"model": model, "scores": {}})  # the newest first
-    scores = states[0]["scores"]
+    sweep, model = read_json(path) if path.is_file() else {}, content_of_files([args.model])
+    if sweep.get("model") != model:
+        sweep = {"model": model, "scores": {}}
+    scores = sweep["scores"]
     wanted = [
         (task, name, float(f"{float(factor) * recipe_of(name)[1]['learning_rate']:.1g}"), int(steps))
         for steps, task, factor, name in product(
@@ -66,10 +66,10 @@ def main():
         for number, done in enumerate(as_completed(running), 1):
             name = key(*running[done][1:])
             scores[name] = done.result()
-            write_json(path, states)
+            write_json(path, sweep)
             print(f"{number} of {len(missing)}: {name} {100 * done.result():.1f} %", flush=True)
     with atomic(args.out / "recipes.md") as temporary:
-        Path(temporary).write_text(page(states), encoding="utf-8")
+        Path(temporary).write_text(page(scores), encoding="utf-8")
 
 
 def key(task, name, rate, steps):
@@ -107,26 +107,26 @@ def table(scores):
 def chosen(rates):
     """The rate with the highest mean score, or the largest of those that tie with it.
 
-    A rate that was not tried wherever another was has no part in it. None where fewer than two have.
+    None where it is open: one that was not tried everywhere could still win.
     """
     everywhere = set.union(*(set(at) for at in rates.values()))
-    means = {rate: mean(at.values()) for rate, at in rates.items() if set(at) == everywhere}
-    return max(rate for rate in means if means[rate] > max(means.values()) - TIE) if len(means) > 1 else None
+    at_best = {rate: mean(at.get(place, 1.0) for place in everywhere) for rate, at in rates.items()}
+    best = max((at_best[rate] for rate, at in rates.items() if set(at) == everywhere), default=0.0)
+    winners = [rate for rate in rates if at_best[rate] > best - TIE]
+    return max(winners) if all(set(rates[rate]) == everywhere for rate in winners) else None
 
 
-def page(states):
-    """recipes.md: a table for each state of the model, the newest first."""
+def page(scores):
+    """recipes.md."""
     lines = [
         "# The learning rates of `minipeft compare`, and what they were chosen from", "",
         "Written by `python benchmarks/recipes.py`; never edited by hand. Scores in % on validation rows; no",
-        f"test row is one of them. One seed, {SCORED} rows: three points mean nothing. In bold",
-        "the rate with the highest mean, or the largest of those that tie with it, among those that were",
-        "tried wherever another was. A method's rate is the first one in bold.",
+        f"test row is one of them. One seed, {SCORED} rows: three points mean nothing. In bold the rate with",
+        "the highest mean, or the largest of those that tie with it: the method's own. What is empty was not",
+        "run: with 100 % in all of it that rate would still have lost.", "",
+        *rows(table(scores)), "",
     ]  # fmt: skip
-    titles = ["The embedded model as it is", *["An earlier state of it"] * (len(states) - 1)]
-    for title, state in zip(titles, states, strict=True):
-        lines += ["", f"## {title}", "", *rows(table(state["scores"]))]
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def rows(rates):
@@ -141,9 +141,8 @@ def rows(rates):
         for rate, at in sorted(of.items()):
             cells = [f"{100 * at[place]:.1f}" if place in at else "" for place in places]
             mark = "**" if rate == best else ""
-            lines.append(
-                f"| {name} | {mark}{rate:g}{mark} | {100 * mean(at.values()):.1f} | {' | '.join(cells)} |"
-            )
+            middle = f"{100 * mean(at.values()):.1f}" if set(at) == set.union(*map(set, of.values())) else ""
+            lines.append(f"| {name} | {mark}{rate:g}{mark} | {middle} | {' | '.join(cells)} |")
     return lines
 
 

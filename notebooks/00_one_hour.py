@@ -26,7 +26,7 @@ from minipeft.teaching import FROZEN, TRAINED, log_scale, picture, show, site_ma
 
 # %%
 model = minipeft.GPT2.from_pretrained("weights/tiny", dtype="float64")
-prompt = "name : The White Oak | near : Alder Station ||"
+prompt = "name : The White Oak | food : Italian | near : Alder Station ||"
 tokens = model.tokenizer.encode(prompt)
 print(model)
 print(len(tokens.ids), "tokens:", " ".join(tokens.tokens).replace("Ġ", "_"))
@@ -326,6 +326,9 @@ with peft.disable_adapter():
 print("with LoRA:", answer, "\nbase     :", plain)
 
 # %% [markdown]
+# Training has shown two facts or more beside each name. Ask with one alone, without `food : Italian |`, and the sentence breaks: the adapter
+# knows the task as it was shown, no more.
+#
 # ## Looking inside: what did it learn?
 #
 # The change of a layer is $s A B$. Its singular values say in how many directions it acts; at most $R = 4$ of them are not zero.
@@ -374,7 +377,7 @@ assert gap < 1e-9 and merged.num_parameters == model.num_parameters
 # 5. Training moved {{share:.1%}} of the numbers, and the result merges into $W$.
 #
 # **Three changes to try.** Set `r=1, lora_alpha=2`, so that $s$ stays 2: the update has one singular value, and the loss ends clearly higher. Set `target_modules=("c_attn",)`: fewer numbers
-# train, and the loss ends higher still. Set `learning_rate=1e-4`: after 100 steps the loss has fallen a little, and the answer is as before.
+# train, and the loss ends higher still. Set `learning_rate=1e-4`: after 100 steps the loss has fallen a little, and the answer is not yet a description.
 #
 # **Read next:** `minipeft/methods/linear/lora.py`, the method in full. **Write it yourself**, in an empty file and from memory: `minipeft check 10`.
 #

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # GPT-2's forward pass, shape by shape, on one sentence
 #
-# You will follow eleven tokens through a whole language model, do every step by hand, and get the package's numbers. On the way you
+# You will follow twelve tokens through a whole language model, do every step by hand, and get the package's numbers. On the way you
 # see what attention looks at, what each layer would answer, and the four places where fine-tuning methods come in.
 #
 # Runs in {{runtime}} on one core. You need matrices, nothing else.
@@ -19,7 +19,7 @@ from minipeft.teaching import BASE, FROZEN, heat, marks, picture, show, site_map
 
 # %%
 model = minipeft.GPT2.from_pretrained("weights/tiny", dtype="float64")
-sentence = "The White Oak is near the river. The White"
+sentence = "The White Oak is a pub near the river. The White"
 ids = model.tokenizer.encode(sentence).ids
 p = ops.softmax(model.logits([ids])[0][-1])
 best = p.argsort()[::-1][:6]
@@ -169,11 +169,11 @@ habits = {
 strongest = {}
 for habit, j in habits.items():
     layer, head = np.unravel_index(patterns[:, :, -1, j].argmax(), (L, H))
-    strongest[patterns[layer, head, -1, j]] = layer, head
+    strongest[habit] = layer, head
     print(f"{habit:19} layer {layer}, head {head}: {patterns[layer, head, -1, j]:.0%}")
 
 # %%
-layer, head = strongest[max(strongest)]
+layer, head = strongest["what came after it"]
 row = patterns[layer, head, -1]
 finding = (
     f"Layer {layer}, head {head}: the last row sees {words[row.argmax()]!r} ({row.max():.0%})."

@@ -321,7 +321,8 @@ with picture(
 
 # %% [markdown]
 # Now inside one matrix, the one in which Fisher information picks most: every dot is a weight that trains. Look for rows and columns: a row belongs to one
-# input, a column to one output. In a `c_attn` the three thirds of the outputs are queries, keys and values.
+# input, a column to one output. In a `c_attn` the three thirds of the outputs are queries, keys and values; in an `attn.c_proj` each 32 inputs are one head.
+# A panel may be empty: that mask has nothing there.
 
 # %%
 inner = [f"{layer}.weight" for layer in model.config.linear_layers()]
@@ -329,7 +330,8 @@ most = max(inner, key=lambda name: len(masks["fisher"].get(name, ())))
 shape = model.weights[most].shape
 
 # %%
-dots = {kind: np.unravel_index(mask.get(most, []), shape) for kind, mask in masks.items()}
+none = np.array([], int)
+dots = {kind: np.unravel_index(mask.get(most, none), shape) for kind, mask in masks.items()}
 numbers = ", ".join(f"{kind} {len(at[0])}" for kind, at in dots.items())
 with picture(f"Weights that train in {most}: {numbers}.", 8.5, 3.6) as f:
     for axes, (kind, (down, across)) in zip(
@@ -479,7 +481,7 @@ with picture("The optimiser's state and the file shrink with the mask.", 7, 2.2)
 # 5. Fisher's mask and that of magnitude share {{common:.1%}}, and with one size the masks end at different losses.
 #
 # **Three changes to try.** Set `fraction = 0.05`: the random mask's loss falls far, for ten times the weights make the choice matter less. Set `"samples": 1` in `settings`: a mask from one example
-# ends higher, and still well below chance. Give "top block" `top=0, bottom=1`: as many numbers, a backward through the whole model, and here a lower loss.
+# ends higher, and still well below chance. Give "top block" `top=0, bottom=1`: as many numbers, a backward through the whole model, and here a higher loss.
 #
 # **Read next:** `minipeft/methods/select/importance.py`, then `sparse.py` beside it. **Write it yourself:** `minipeft check 01` asks for $dW$ and $db$, of which all
 # these methods take a part.

@@ -248,7 +248,7 @@ with picture(
 #
 # **Predict:** the sizes go over three powers of ten. Does the larger method score higher, on the whole?
 #
-# <details><summary>Answer</summary>Hardly: where a method acts, and its learning rate, count as much. The picture shows it, and below is a number for it.</details>
+# <details><summary>Answer</summary>Only loosely: where a method acts, and its learning rate, count as much. The picture shows it, and below is a number for it.</details>
 
 # %%
 mean = {name: float(np.mean(s)) for name, s in scores.items()}

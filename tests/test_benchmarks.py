@@ -128,12 +128,18 @@ def test_a_point_that_does_not_fit_the_model_is_refused():
         growth.measure("prefix", (100,), CONFIG, Namespace(device="cpu", rounds=1))
 
 
-def test_each_methods_rate_is_the_first_that_the_sweep_chose():
+def test_each_methods_rate_is_the_one_that_the_sweep_chose():
     """And the table is that of the scores."""
-    states, rates = json.loads((recipes.HERE / "recipes.json").read_text()), {}
-    for state in states:
-        for name, of in recipes.table(state["scores"]).items():
-            if rate := recipes.chosen(of):
-                rates.setdefault(name, rate)
+    scores = json.loads((recipes.HERE / "recipes.json").read_text())["scores"]
+    rates = {name: recipes.chosen(of) for name, of in recipes.table(scores).items()}
     assert rates == {name: recipes.RECIPES[name].learning_rate for name in recipes.METHODS}
-    assert (recipes.HERE / "recipes.md").read_text(encoding="utf-8") == recipes.page(states)
+    assert (recipes.HERE / "recipes.md").read_text(encoding="utf-8") == recipes.page(scores)
+
+
+def test_a_rate_that_could_still_win_leaves_the_choice_open():
+    of = {0.1: {"a": 0.9, "b": 0.9}, 0.3: {"a": 0.7}}
+    assert recipes.chosen(of) == 0.1  # 0.3 has 85 % at most
+    of[0.3]["a"] = 0.8
+    assert recipes.chosen(of) is None
+    of[0.3]["b"] = 1.0
+    assert recipes.chosen(of) == 0.3  # a tie: the larger

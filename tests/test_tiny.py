@@ -38,8 +38,8 @@ def test_its_loss_on_held_out_text_is_what_was_measured_in_training(tiny, last_p
 def test_it_binds_turns_tables_round_and_looks_up(tiny):
     found = probe(PeftModel(tiny, Full()))
     assert found["binding"] > 0.95 and found["right"]["people"] > 0.95
-    assert found["right"]["tables"] > 0.9 and found["right"]["opinions"] > 0.85
-    assert found["induction"][0] > 0.9 and found["previous"][0] > 0.8
+    assert found["right"]["tables"] > 0.9 and found["right"]["opinions"] > 0.9
+    assert found["induction"][0] > 0.9 and found["previous"][0] > 0.9
 
 
 def test_lora_on_it_beats_lora_on_the_same_model_with_random_weights_by_far(tiny):

@@ -32,7 +32,7 @@ class PTuning(Method):
     """
 
     about = About(
-        "p_tuning", learning_rate=9e-3, section="soft_prompts", peft_type="P_TUNING",
+        "p_tuning", learning_rate=3e-2, section="soft_prompts", peft_type="P_TUNING",
         small={"num_virtual_tokens": 3, "encoder_hidden_size": 7},
     )  # fmt: skip
 

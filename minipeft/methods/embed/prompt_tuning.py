@@ -35,7 +35,7 @@ class PromptTuning(Method):
 
     about = About(
         "prompt_tuning", recipe=("num_virtual_tokens=20", "prompt_tuning_init=SAMPLE_VOCAB"),
-        learning_rate=3e-1, section="soft_prompts", peft_type="PROMPT_TUNING",
+        learning_rate=9e-1, section="soft_prompts", peft_type="PROMPT_TUNING",
         small={"num_virtual_tokens": 3},
     )  # fmt: skip
 

@@ -105,7 +105,7 @@ class Houlsby(Adapter):
         Adapter.about,
         name="houlsby",
         recipe=("reduction_factor=16",),
-        learning_rate=6e-3,
+        learning_rate=2e-2,
         small={"reduction_factor": 3},
     )
 

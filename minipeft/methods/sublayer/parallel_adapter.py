@@ -24,7 +24,7 @@ class ParallelAdapter(Adapter):
     """
 
     about = replace(
-        Adapter.about, name="parallel_adapter", recipe=("reduction_factor=8",), learning_rate=2e-3, small={}
+        Adapter.about, name="parallel_adapter", recipe=("reduction_factor=8",), learning_rate=6e-3, small={}
     )
 
     reduction_factor: float | dict[str, float] = 2

@@ -18,7 +18,7 @@ FEW_SHOT = 3  # examples in the few-shot prompt
 
 DEFAULT = ("majority", "few_shot", "prompt_tuning", "ia3", "lora", "sparse", "lora_random", "full")
 COMMON = {"batch_size": 8, "warmup_steps": 20}
-LENGTH = {"steps": 150, "eval_every": 50}  # where the user says nothing of steps or epochs
+LENGTH = {"steps": 200, "eval_every": 50}  # where the user says nothing of steps or epochs
 
 
 def names_of(methods, scored=True):
