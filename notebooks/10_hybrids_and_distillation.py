@@ -406,9 +406,11 @@ with picture("Without τ² the soft gradient dies; with it, it comes to a limit.
 
 # %%
 assert np.array_equal(minipeft.student_of(model, L).logits(few.sequences)[0], base)
-blocks = L // 2
+blocks, block = (
+    L // 2,
+    sum(w.size for name, w in model.weights.items() if name.startswith("h.0.")),
+)
 small = minipeft.student_of(model, blocks)
-block = sum(w.size for name, w in model.weights.items() if name.startswith("h.0."))
 print(f"teacher's base {model.num_parameters:,}, student {small.num_parameters:,}")
 assert model.num_parameters - small.num_parameters == (L - blocks) * block
 
