@@ -406,13 +406,10 @@ with picture("Without τ² the soft gradient dies; with it, it comes to a limit.
 
 # %%
 assert np.array_equal(minipeft.student_of(model, L).logits(few.sequences)[0], base)
-blocks, block = (
-    L // 2,
-    sum(w.size for name, w in model.weights.items() if name.startswith("h.0.")),
-)
-small = minipeft.student_of(model, blocks)
+small = minipeft.student_of(model, L // 2)
+block = sum(w.size for name, w in model.weights.items() if name.startswith("h.0."))
 print(f"teacher's base {model.num_parameters:,}, student {small.num_parameters:,}")
-assert model.num_parameters - small.num_parameters == (L - blocks) * block
+assert model.num_parameters - small.num_parameters == (L - small.config.n_layer) * block
 
 # %% tolerance=0.05
 students, start = {}, minipeft.PeftModel(small)
@@ -486,7 +483,7 @@ assert price["student"] < 1 < price["MAM"]
 #
 # **Three changes to try.** In `mean_gate` take the mean of the tokens so far, `np.cumsum(each)[:, None] / np.arange(1, len(each) + 1)[:, None]`: the check of its gradient
 # fails, for the backward is another mean's, but above the diagonal all is zero again. Give the second student the weight `1.0`: without labels its loss is higher, and it comes no nearer to
-# the teacher in 60 steps. Set `blocks = 1`: one block learns far less of both.
+# the teacher in 60 steps. Make it `minipeft.student_of(model, 1)`: one block learns far less of both.
 #
 # **Read next:** `minipeft/methods/hybrid/gated.py`, then `minipeft/distill.py`. **Write it yourself:** `minipeft check 03`, the gradient of the cross-entropy, from which that of
 # distillation is made; for MAM's parts `minipeft check 13` and `minipeft check 15`.
