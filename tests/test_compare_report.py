@@ -138,6 +138,19 @@ def test_a_metric_of_the_whole_set_brings_its_own_noise():
     assert claims.beyond_chance(0.05, *shares) is None  # a share of 200 rows would be as unsure as that
 
 
+def test_the_spread_over_the_seeds_is_noise_too():
+    runs = [result("qa", "lora", s, i) for i, s in enumerate((0.5, 0.6, 0.7))]
+    runs += [result("qa", "ia3", s, i) for i, s in enumerate((0.5, 0.5))]
+    runs.append(result("qa", "ia3", 0.0, 2) | {"failed": "error: no memory"})
+    ia3, lora = sorted(table_rows(runs), key=lambda row: row["score"])
+    assert ia3["seeds"] == [0, 1] and lora["seeds"] == [0, 1, 2]  # those of which the mean is
+    assert claims.noise(lora, ia3) == pytest.approx(1.96 * 0.1 / 3**0.5)
+    assert claims.beyond_chance(0.1, lora, ia3) is None and claims.beyond_chance(0.12, lora, ia3) is True
+    counted = [row | {"scored_rows": 200} for row in (lora, ia3)]
+    alone = claims.noise(*({"score": row["score"], "scored_rows": 200} for row in counted))
+    assert claims.noise(*counted) == pytest.approx((alone**2 + claims.noise(lora, ia3) ** 2) ** 0.5)
+
+
 def test_a_claim_within_the_noise_of_the_rows_cannot_be_told():
     rows = comparison_of({"few_shot": 0.5, "lora": 0.505, "lora_random": 0.1, "full": 0.6})["rows"]
     for row in rows:

@@ -72,13 +72,19 @@ def noise(row, other):
 
     Of a share s of n rows, s' = (n s + 2) / (n + 4) has variance s' (1 - s') / (n + 4) (Agresti & Coull 1998:
     not 0 where s is 0 or 1); of the difference of two the sum. Of a mean of numbers from 0 to 1 it is at most
-    that. A metric of the whole set, such as BLEU, brings its standard error. 0 where n is not known.
+    that. A metric of the whole set, such as BLEU, brings its standard error. Nothing where n is not known.
+    All seeds are scored on the same rows, so their number changes nothing of this; the mean over k of them,
+    whose standard deviation is d, has d² / k besides: other seeds would have other scores.
     """
-    if "score_error" in row and "score_error" in other:
-        return 1.96 * (row["score_error"] ** 2 + other["score_error"] ** 2) ** 0.5
     n = min(row.get("scored_rows", 0), other.get("scored_rows", 0))
-    shares = [(n * each["score"] + 2) / (n + 4) for each in (row, other)]
-    return 1.96 * (sum(s * (1 - s) for s in shares) / (n + 4)) ** 0.5 if n else 0.0
+    if "score_error" in row and "score_error" in other:
+        rows = row["score_error"] ** 2 + other["score_error"] ** 2
+    else:
+        shares = [(n * each["score"] + 2) / (n + 4) for each in (row, other)]
+        rows = sum(s * (1 - s) for s in shares) / (n + 4) if n else 0.0
+    several = [each for each in (row, other) if "score_spread" in each]
+    seeds = sum(each["score_spread"] ** 2 / len(each["seeds"]) for each in several)
+    return 1.96 * (rows + seeds) ** 0.5
 
 
 def beyond_chance(difference, row, other, level=False):

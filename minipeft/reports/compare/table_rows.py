@@ -41,7 +41,7 @@ def row_of(group):
     """One row out of the runs that differ only in the seed."""
     first, good = group[0], [with_score(result) for result in group if "failed" not in result]
     row = {key: first[key] for key in ("task", "name", "variant")}
-    row |= {"site": site_of(row["name"]), "seeds": [result["seed"] for result in group]}
+    row |= {"site": site_of(row["name"]), "seeds": [result["seed"] for result in good]}
     if not good:
         return row | {"failed": first["failed"]}
     if lost := [result for result in group if "failed" in result]:
