@@ -52,10 +52,13 @@ def scores(name):
 
 
 def filled(name, words):
-    """The words with their numbers: {score dialogue} is the method's own, {score dialogue full} another's."""
+    """The words with their numbers: {score dialogue} is the method's own, {score dialogue full} another's.
+
+    Of "95.2 ± 1.0 %" a sentence has the mean, "95.2 %"; the tables have both.
+    """
 
     def number(m):
         column, task, other = re.match(rf"({'|'.join(COLUMNS)}) (\S+)(?: (\S+))?$", m[1]).groups()
-        return results()[task][other or name][column]
+        return re.sub(r" ± [\d.]+", "", results()[task][other or name][column])
 
     return re.sub(r"\{(.+?)\}", number, words)
