@@ -137,9 +137,18 @@ def test_each_methods_rate_is_the_one_that_the_sweep_chose():
 
 
 def test_a_rate_that_could_still_win_leaves_the_choice_open():
-    of = {0.1: {"a": 0.9, "b": 0.9}, 0.3: {"a": 0.7}}
+    of = {0.1: {"a": {0: 0.9}, "b": {0: 0.9}}, 0.3: {"a": {0: 0.7}}}
     assert recipes.chosen(of) == 0.1  # 0.3 has 85 % at most
-    of[0.3]["a"] = 0.8
+    of[0.3]["a"] = {0: 0.8}
     assert recipes.chosen(of) is None
-    of[0.3]["b"] = 1.0
+    of[0.3]["b"] = {0: 1.0}
     assert recipes.chosen(of) == 0.3  # a tie: the larger
+
+
+def test_seeds_are_averaged_before_tasks():
+    of = {0.1: {"a": {0: 0.9, 1: 0.9}, "b": {0: 0.8}}, 0.3: {"a": {0: 1.0}, "b": {0: 0.8}}}
+    assert recipes.chosen(of) is None  # another seed may be as good
+    of[0.3]["a"][1] = 0.4
+    assert recipes.chosen(of) == 0.1  # 85 % against 75 %
+    assert recipes.at_best(of[0.1], recipes.tried(of)) == pytest.approx(0.85)
+    assert recipes.cell(of[0.3]["a"].values()) == "70.0 (40.0)"

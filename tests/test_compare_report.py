@@ -149,6 +149,8 @@ def test_the_spread_over_the_seeds_is_noise_too():
     counted = [row | {"scored_rows": 200} for row in (lora, ia3)]
     alone = claims.noise(*({"score": row["score"], "scored_rows": 200} for row in counted))
     assert claims.noise(*counted) == pytest.approx((alone**2 + claims.noise(lora, ia3) ** 2) ** 0.5)
+    (sentence,) = claims.advice(counted)
+    assert "larger ones, too, where a method's seeds differ: ia3 50.0 % cannot be told from it" in sentence
 
 
 def test_a_claim_within_the_noise_of_the_rows_cannot_be_told():

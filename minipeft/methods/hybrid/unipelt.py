@@ -34,7 +34,7 @@ class UniPELT(Chain):
     """
 
     about = About(
-        "unipelt", learning_rate=1e-2, adapterhub=True,
+        "unipelt", learning_rate=6e-3, adapterhub=True,
         small={
             "prefix_tuning": PrefixTuning(2, True, 5), "r": 2,
             "adapter": Adapter(reduction_factor=4, non_linearity="gelu_new"),

@@ -37,7 +37,7 @@ class DoRA(LoRA):
     about = replace(
         LoRA.about,
         name="dora",
-        learning_rate=1e-2,
+        learning_rate=6e-3,
         small={"r": 2, "lora_alpha": 3, "target_modules": ("attn.c_attn", "mlp.c_proj")},
     )
 

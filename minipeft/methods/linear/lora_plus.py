@@ -25,7 +25,7 @@ class LoRAPlus(LoRA):
     """
 
     about = replace(
-        LoRA.about, name="lora_plus", recipe=(*LoRA.about.recipe, "loraplus_lr_ratio=4"), learning_rate=5e-3,
+        LoRA.about, name="lora_plus", recipe=(*LoRA.about.recipe, "loraplus_lr_ratio=4"), learning_rate=3e-3,
         small={"r": 2},
     )  # fmt: skip
 

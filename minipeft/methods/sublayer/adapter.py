@@ -31,7 +31,7 @@ class Adapter(Method):
     """
 
     about = About(
-        "adapter", recipe=("reduction_factor=8",), learning_rate=1e-2, section="edits", adapterhub=True,
+        "adapter", recipe=("reduction_factor=8",), learning_rate=6e-3, section="edits", adapterhub=True,
         factors=(("_down",), ("_up",)), small={"reduction_factor": 4},
     )  # fmt: skip
 
@@ -105,7 +105,7 @@ class Houlsby(Adapter):
         Adapter.about,
         name="houlsby",
         recipe=("reduction_factor=16",),
-        learning_rate=2e-2,
+        learning_rate=1e-2,
         small={"reduction_factor": 3},
     )
 

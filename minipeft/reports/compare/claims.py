@@ -136,6 +136,8 @@ def advice(rows):
             margin, most = (f"{100 * noise(row, row):.0f}" for row in (best, at_half))
             highest += f" of {counted(n, 'row')}; near that, differences below some {margin} points are "
             highest += "chance" if margin == most else f"chance (at 50 %: {most})"
+            if any(row.get("score_spread") for row in methods):
+                highest += ", larger ones, too, where a method's seeds differ"
         if level:
             highest += f": {', '.join(map(said, level))} cannot be told from it"
         fewest, seconds = smallest[0]["trainable"], quickest[0]["seconds_to_best"]
