@@ -136,6 +136,8 @@ def test_a_metric_of_the_whole_set_brings_its_own_noise():
     assert claims.beyond_chance(b["score"] - a["score"], a, b) is True
     shares = [{key: each[key] for key in ("score", "scored_rows")} for each in (a, b)]
     assert claims.beyond_chance(0.05, *shares) is None  # a share of 200 rows would be as unsure as that
+    sure = {"score": 1.0, "scored_rows": 200}
+    assert claims.noise(*[sure | {"score_error": 0.0}] * 2) == pytest.approx(claims.noise(sure, sure))
 
 
 def test_the_spread_over_the_seeds_is_noise_too():

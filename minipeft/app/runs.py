@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..cost.machine import peak_memory_mb
 from ..data.batches import load_pairs
-from ..data.metrics import METRICS, OF_THE_WHOLE_SET, standard_error
+from ..data.metrics import OF_THE_WHOLE_SET, standard_error
 from ..errors import InputError, counted
 from ..files.json_files import write_json
 from ..files.run_folder import run_folder
@@ -50,8 +50,8 @@ def scored(task, rows, outputs):
     notes = {"notes": task.notes} if isinstance(task, OwnData) and task.notes else {}
     scores = {"scores": task.score(rows, outputs), "primary": task.PRIMARY, "scored_rows": len(rows)}
     if task.PRIMARY in OF_THE_WHOLE_SET:
-        references = [row["completion"] for row in rows]
-        scores["score_error"] = standard_error(METRICS[task.PRIMARY], outputs, references)
+        metric = lambda texts, of: task.score(of, texts)[task.PRIMARY]
+        scores["score_error"] = standard_error(metric, outputs, rows)
     return scores | {"samples": samples} | notes
 
 

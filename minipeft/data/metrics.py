@@ -124,7 +124,8 @@ METRICS = {
 }
 
 
-OF_THE_WHOLE_SET = ("macro_f1", "bleu", "chrf")  # the others are means over the answers
+# metrics that are of all answers together; the others are means over the answers
+OF_THE_WHOLE_SET = ("macro_f1", "bleu", "chrf", "slots", "facts")
 
 
 def standard_error(metric, outputs, references, groups=20):

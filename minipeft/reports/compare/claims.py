@@ -72,19 +72,25 @@ def noise(row, other):
 
     Of a share s of n rows, s' = (n s + 2) / (n + 4) has variance s' (1 - s') / (n + 4) (Agresti & Coull 1998:
     not 0 where s is 0 or 1); of the difference of two the sum. Of a mean of numbers from 0 to 1 it is at most
-    that. A metric of the whole set, such as BLEU, brings its standard error. Nothing where n is not known.
+    that. A metric of the whole set, such as BLEU, brings its standard error, which counts for no less than
+    that of a share of 100 %: where no row differs from the others it is 0. Nothing where n is not known.
     All seeds are scored on the same rows, so their number changes nothing of this; the mean over k of them,
     whose standard deviation is d, has d² / k besides: other seeds would have other scores.
     """
     n = min(row.get("scored_rows", 0), other.get("scored_rows", 0))
     if "score_error" in row and "score_error" in other:
-        rows = row["score_error"] ** 2 + other["score_error"] ** 2
+        rows = sum(max(each["score_error"] ** 2, of_a_share(1.0, n)) for each in (row, other))
     else:
-        shares = [(n * each["score"] + 2) / (n + 4) for each in (row, other)]
-        rows = sum(s * (1 - s) for s in shares) / (n + 4) if n else 0.0
+        rows = sum(of_a_share(each["score"], n) for each in (row, other))
     several = [each for each in (row, other) if "score_spread" in each]
     seeds = sum(each["score_spread"] ** 2 / len(each["seeds"]) for each in several)
     return 1.96 * (rows + seeds) ** 0.5
+
+
+def of_a_share(s, n):
+    """The variance of a share s of n rows, see `noise`."""
+    s = (n * s + 2) / (n + 4)
+    return s * (1 - s) / (n + 4) if n else 0.0
 
 
 def beyond_chance(difference, row, other, level=False):

@@ -7,7 +7,7 @@ from .recipes import BASELINES, site_of
 # what is averaged over the seeds; those in SPREAD also get their standard deviation
 AVERAGED = (
     "trainable", "parameters", "seconds_to_best", "seconds", "cpu_share", "tokens_per_second",
-    "peak_memory_mb", "eval_loss", "score", "adapter_mb",
+    "peak_memory_mb", "eval_loss", "score", "score_error", "adapter_mb",
 )  # fmt: skip
 SPREAD = ("eval_loss", "score")
 
@@ -52,7 +52,7 @@ def row_of(group):
             row[key] = statistics.mean(values)
             if key in SPREAD and len(values) > 1:
                 row[f"{key}_spread"] = statistics.stdev(values)
-    for key in ("primary", "scored_rows", "score_error", "samples", "notes", "examples"):
+    for key in ("primary", "scored_rows", "samples", "notes", "examples"):
         if key in good[0]:
             row[key] = good[0][key]
     if "evals" in good[0]:
