@@ -155,6 +155,13 @@ def test_the_spread_over_the_seeds_is_noise_too():
     assert "larger ones, too, where a method's seeds differ: ia3 50.0 % cannot be told from it" in sentence
 
 
+def test_a_whisker_ends_where_scores_end():
+    row = {"score": 0.9, "score_spread": 0.2}
+    assert drawings.whisker({"score": 0.9}) is None
+    assert drawings.whisker(row) == [[pytest.approx(20)], [pytest.approx(10)]]
+    assert drawings.whisker(row | {"score": 0.1}) == [[pytest.approx(10)], [pytest.approx(20)]]
+
+
 def test_a_claim_within_the_noise_of_the_rows_cannot_be_told():
     rows = comparison_of({"few_shot": 0.5, "lora": 0.505, "lora_random": 0.1, "full": 0.6})["rows"]
     for row in rows:

@@ -175,7 +175,10 @@ def measured(name):
     if not found:
         return "It is in none of the tables of [the results](../results.md)."
     rows = [[f"[{task}](../results.md#{task})", *(row[c] for c in COLUMNS)] for task, row in found.items()]
-    intro = "The embedded model, 150 steps, one thread; [the results](../results.md) have machine and date."
+    intro = (
+        "The embedded model, 150 steps, one thread, mean ± standard deviation over three seeds; "
+        "[the results](../results.md) have machine and date."
+    )
     return f"{intro}\n\n{table(['task', *(c + ':' for c in COLUMNS)], rows)}"
 
 

@@ -49,6 +49,13 @@ def loss_curves(rows, folder, task):
         return save(f, folder, file_name("loss", task))
 
 
+def whisker(row):
+    """[[down], [up]], a standard deviation of the seeds, as far as there are scores; None of one seed."""
+    if "score_spread" not in row:
+        return None
+    return [[100 * min(row["score_spread"], each)] for each in (row["score"], 1 - row["score"])]
+
+
 def score_by_size(rows, folder, task):
     """A point for each method, its marker the site; the Pareto front joined; two lines. -> file name.
 
@@ -65,7 +72,7 @@ def score_by_size(rows, folder, task):
             axes.errorbar(
                 size(row),
                 score(row),
-                yerr=100 * row["score_spread"] if "score_spread" in row else None,
+                yerr=whisker(row),
                 marker=SITE_MARKERS[row["site"]],
                 markerfacecolor="white" if row["name"] == "lora_random" else "#0055a4",
                 **POINT,
